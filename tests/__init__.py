@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Behaviour of QualvoSec, told in sentences; standard library only.
+
+Importing this package puts lib/ first on the module path, so that every test
+runs against this checkout whatever is installed on the machine.
+"""
+
+import os
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+LIB = os.path.join(ROOT, "lib")
+DATA = os.path.join(ROOT, "tests", "data")
+
+if LIB not in sys.path:
+    sys.path.insert(0, LIB)
