@@ -5,7 +5,8 @@ Never a shell. The child gets /dev/null or the given bytes as standard input
 and a session of its own, so that no script can ask on a terminal. Output is
 always read to its end, also beyond the cap, because a full pipe would stop the
 child; with `log_fd` it goes straight to that file instead and no pipe exists
-that could break when this process dies.
+that could break when this process dies. A child is finished when it exits, not
+at the end of its output: a daemon that it left behind may keep the pipes open.
 """
 
 import os
@@ -13,7 +14,9 @@ import selectors
 import signal
 import subprocess
 import time
-from typing import Dict
+from typing import IO
+from typing import Callable
+from typing import List
 from typing import Mapping
 from typing import NamedTuple
 from typing import Optional
@@ -21,6 +24,7 @@ from typing import Sequence
 
 FIXED_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 GRACE_S = 5.0
+_POLL_S = 0.2
 
 
 class CommandError(Exception):
@@ -37,120 +41,159 @@ class Result(NamedTuple):
     truncated: bool
 
 
+class _Sink:
+    """What is kept of one output."""
+
+    def __init__(self, limit: int) -> None:
+        self.pieces: List[bytes] = []
+        self.size = 0
+        self.limit = limit
+
+    def add(self, piece: bytes) -> None:
+        room = self.limit - min(self.size, self.limit)
+        self.size += len(piece)
+        if room:
+            self.pieces.append(piece[:room])
+
+
+class Child:
+    """One running program inside somebody's selector loop.
+
+    The owner calls `handle` for ready descriptors (the selector's data is this
+    object) and `poll` after every wake-up. With a deadline the process group
+    gets SIGTERM, five seconds later SIGKILL; without one it is never signalled.
+    """
+
+    def __init__(self, argv: Sequence[str], env: Mapping[str, str],
+                 selector: selectors.BaseSelector, stdin: bytes = b"",
+                 deadline_s: Optional[float] = None, limit: int = 1 << 20, cwd: str = "/",
+                 log_fd: Optional[int] = None,
+                 clock: Callable[[], float] = time.monotonic) -> None:
+        """Start argv; raises CommandError if that fails. `limit` is bytes kept of each output."""
+        self._clock = clock
+        self._end = None if deadline_s is None else clock() + deadline_s
+        self._signals = 0
+        self._selector = selector
+        self._stdin = memoryview(stdin)
+        self._out, self._err = _Sink(limit), _Sink(limit)
+        self._result: Optional[Result] = None
+        output = subprocess.PIPE if log_fd is None else log_fd
+        try:
+            self._process = subprocess.Popen(
+                list(argv), env=dict(env), cwd=cwd, close_fds=True, start_new_session=True,
+                stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+                stdout=output, stderr=output)
+        except (OSError, ValueError) as error:
+            number = getattr(error, "errno", None)
+            reason = os.strerror(number) if number else str(error)
+            raise CommandError("%s: cannot be started: %s" % (argv[0], reason.lower())) from error
+        for stream in self._streams():
+            os.set_blocking(stream.fileno(), False)
+            selector.register(stream, selectors.EVENT_WRITE if stream is self._process.stdin
+                              else selectors.EVENT_READ, self)
+
+    def _streams(self) -> List[IO[bytes]]:
+        process = self._process
+        return [stream for stream in (process.stdin, process.stdout, process.stderr)
+                if stream is not None and not stream.closed]
+
+    def handle(self, key: selectors.SelectorKey, mask: int) -> None:
+        """Serve one ready descriptor."""
+        if self._process.stdin is not None and key.fileobj is self._process.stdin:
+            self._feed(self._process.stdin)
+        elif self._process.stdout is not None and key.fileobj is self._process.stdout:
+            self._drain(self._process.stdout)
+        elif self._process.stderr is not None:
+            self._drain(self._process.stderr)
+
+    def _feed(self, stream: IO[bytes]) -> None:
+        try:
+            self._stdin = self._stdin[os.write(stream.fileno(), self._stdin[:65536]):]
+        except BlockingIOError:
+            return
+        except OSError:
+            # The child does not want the rest; its exit status says why.
+            self._stdin = self._stdin[:0]
+        if not self._stdin:
+            self._close(stream)
+
+    def _drain(self, stream: IO[bytes]) -> bool:
+        try:
+            piece = os.read(stream.fileno(), 65536)
+        except BlockingIOError:
+            return False
+        if not piece:
+            self._close(stream)
+            return False
+        (self._out if stream is self._process.stdout else self._err).add(piece)
+        return True
+
+    def _close(self, stream: IO[bytes]) -> None:
+        self._selector.unregister(stream)
+        stream.close()
+
+    def poll(self) -> Optional[Result]:
+        """Return the Result once the child has ended, else None; enforces the deadline."""
+        if self._result is not None:
+            return self._result
+        if self._process.poll() is None and not self._given_up():
+            return None
+        for stream in self._streams():
+            if stream is not self._process.stdin:
+                while self._drain(stream):
+                    continue
+        self.forget()
+        returncode = self._process.returncode
+        self._result = Result(
+            -signal.SIGKILL if returncode is None else returncode,
+            b"".join(self._out.pieces), b"".join(self._err.pieces), self._signals > 0,
+            max(self._out.size, self._err.size) > self._out.limit)
+        return self._result
+
+    def deadline(self) -> Optional[float]:
+        """Return the monotonic time by which poll() wants to be called again, None for never."""
+        return self._end
+
+    def _given_up(self) -> bool:
+        """Signal the group when it is time; True when it does not even die of SIGKILL."""
+        if self._end is None or self._clock() < self._end:
+            return False
+        if self._signals == 2:
+            return True
+        number = (signal.SIGTERM, signal.SIGKILL)[self._signals]
+        self._signals += 1
+        self._end = self._clock() + GRACE_S
+        try:
+            os.killpg(self._process.pid, number)
+        except (ProcessLookupError, PermissionError):
+            # Gone, or another user's by now: the next poll shows which.
+            return False
+        return False
+
+    def forget(self) -> None:
+        """Close our ends of the pipes; the child itself is left alone."""
+        for stream in self._streams():
+            self._close(stream)
+
+
 def run(argv: Sequence[str], env: Mapping[str, str], stdin: bytes = b"",
         deadline_s: Optional[float] = None, limit: int = 1 << 20, cwd: str = "/",
         log_fd: Optional[int] = None) -> Result:
     """Run argv to its end and return the Result; raises CommandError if it does not start.
 
-    At the deadline the whole process group gets SIGTERM, after five more
-    seconds SIGKILL: never give a deadline to what must not be cut short.
+    At the deadline (seconds) the whole process group gets SIGTERM, five seconds
+    later SIGKILL: never give a deadline to what must not be cut short.
     """
-    output = subprocess.PIPE if log_fd is None else log_fd
-    try:
-        process = subprocess.Popen(
-            list(argv), env=dict(env), cwd=cwd, close_fds=True, start_new_session=True,
-            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL, stdout=output, stderr=output)
-    except (OSError, ValueError) as error:
-        number = getattr(error, "errno", None)
-        reason = os.strerror(number) if number else str(error)
-        raise CommandError("%s: cannot be started: %s" % (argv[0], reason.lower())) from error
-    end = None if deadline_s is None else time.monotonic() + deadline_s
-    exchange = _Exchange(process, stdin, limit)
-    in_time = exchange.work(end) and _waited(process, end)
-    if not in_time:
-        _stop(process)
-    for stream in (process.stdin, process.stdout, process.stderr):
-        if stream:
-            stream.close()
-    returncode = process.poll()
-    return Result(-signal.SIGKILL if returncode is None else returncode,
-                  exchange.kept(process.stdout), exchange.kept(process.stderr),
-                  not in_time, exchange.truncated)
-
-
-class _Exchange:
-    """Feeds standard input and drains both outputs until they end or time is up."""
-
-    def __init__(self, process: "subprocess.Popen[bytes]", stdin: bytes, limit: int) -> None:
-        self._process = process
-        self._stdin = memoryview(stdin)
-        self._limit = limit
-        self._kept: Dict[int, bytearray] = {}
-        self.truncated = False
-        self._selector = selectors.DefaultSelector()
-        if process.stdin:
-            os.set_blocking(process.stdin.fileno(), False)
-            self._selector.register(process.stdin, selectors.EVENT_WRITE)
-        for stream in (process.stdout, process.stderr):
-            if stream:
-                self._kept[id(stream)] = bytearray()
-                self._selector.register(stream, selectors.EVENT_READ)
-
-    def kept(self, stream: object) -> bytes:
-        """Return what was kept of an output."""
-        return bytes(self._kept.get(id(stream), b""))
-
-    def work(self, end: Optional[float]) -> bool:
-        """Go on until all streams have ended; False when the time `end` came first.
-
-        A child is finished when it exits: a daemon that it left behind may keep
-        the pipes open for ever.
-        """
-        while self._selector.get_map():
-            left = None if end is None else end - time.monotonic()
-            if left is not None and left <= 0:
-                return False
-            wait = 0.2 if left is None else min(0.2, left)
-            ready = self._selector.select(wait)
-            for key, _ in ready:
-                if key.fileobj is self._process.stdin:
-                    self._feed()
-                else:
-                    self._drain(key.fileobj)
-            if not ready and self._process.poll() is not None:
-                break
-        self._selector.close()
-        return True
-
-    def _feed(self) -> None:
-        stream = self._process.stdin
-        assert stream is not None
-        try:
-            self._stdin = self._stdin[os.write(stream.fileno(), self._stdin[:65536]):]
-        except BlockingIOError:
-            return
-        except BrokenPipeError:
-            self._stdin = self._stdin[:0]
-        if not self._stdin:
-            self._selector.unregister(stream)
-            stream.close()
-
-    def _drain(self, stream: object) -> None:
-        fd = stream.fileno()  # type: ignore[attr-defined]
-        piece = os.read(fd, 65536)
-        if not piece:
-            self._selector.unregister(fd)
-            return
-        kept = self._kept[id(stream)]
-        room = self._limit - len(kept)
-        kept.extend(piece[:max(0, room)])
-        self.truncated = self.truncated or len(piece) > room
-
-
-def _waited(process: "subprocess.Popen[bytes]", end: Optional[float]) -> bool:
-    try:
-        process.wait(None if end is None else max(0.0, end - time.monotonic()))
-    except subprocess.TimeoutExpired:
-        return False
-    return True
-
-
-def _stop(process: "subprocess.Popen[bytes]") -> None:
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, number)
-        except (ProcessLookupError, PermissionError):
-            # Gone, or it has become another user: waiting below shows which.
-            pass
-        if _waited(process, time.monotonic() + GRACE_S):
-            return
+    with selectors.DefaultSelector() as selector:
+        child = Child(argv, env, selector, stdin, deadline_s, limit, cwd, log_fd)
+        while True:
+            result = child.poll()
+            if result is not None:
+                return result
+            end = child.deadline()
+            wait = _POLL_S if end is None else max(0.0, min(_POLL_S, end - time.monotonic()))
+            if not selector.get_map():
+                time.sleep(min(wait, 0.02))
+                continue
+            for key, mask in selector.select(wait):
+                child.handle(key, mask)

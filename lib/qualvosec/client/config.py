@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""qualvosec.conf(5): one section, a closed set of keys, a line number in every error.
+
+The daemon reads this at start and on SIGHUP. Nothing comes from the environment.
+The host's own name is decided here too, because it is what the manifest is
+searched for: `fqdn`, else a dotted nodename, else the resolver's answer unless
+that is a localhost name.
+"""
+
+import os
+import socket
+from typing import Callable
+from typing import Dict
+from typing import List
+from typing import NamedTuple
+from typing import Tuple
+
+from qualvosec import files
+from qualvosec import ini
+from qualvosec import log
+from qualvosec import paths
+
+MAX_CONFIG = 65536
+PRIVILEGES = ("auto", "sudo", "doas")
+REPORTS = ("auto", "enable", "disable")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+KEYS = ("server", "manifest", "monitoring", "monitoring_port", "monitoring_listener",
+        "monitoring_hosts", "log_level", "log_handler", "fqdn", "timezone", "fetch_interval",
+        "max_age", "privilege", "ca_file", "client_cert", "client_key", "proxy", "report",
+        "state_dir")
+
+
+class ConfigError(ValueError):
+    """The configuration cannot be used; the text is one line: file, line, key, remedy."""
+
+
+class Config(NamedTuple):
+    """Every setting with its final value; times in seconds."""
+
+    path: str
+    server: str
+    manifest: str = "patch.yaml"
+    monitoring: bool = False
+    monitoring_port: int = 8037
+    monitoring_listener: str = "127.0.0.1"
+    monitoring_hosts: Tuple[str, ...] = ()
+    log_level: str = "WARNING"
+    log_handler: str = "SystemdHandler"
+    fqdn: str = ""
+    timezone: str = ""
+    fetch_interval: int = 6 * 3600
+    max_age: int = 30 * 86400
+    privilege: str = "auto"
+    ca_file: str = ""
+    client_cert: str = ""
+    client_key: str = ""
+    proxy: str = ""
+    report: str = "auto"
+    state_dir: str = paths.STATE_DIR
+
+    def url(self) -> str:
+        """Return the URL of the manifest."""
+        return self.server.rstrip("/") + "/" + self.manifest.lstrip("/")
+
+    def reports(self) -> bool:
+        """Say whether the report token goes out: auto means over TLS or to this host only."""
+        if self.report != "auto":
+            return self.report == "enable"
+        return self.server.startswith("https://") or host_of(self.server) in (
+            "localhost", "::1") or host_of(self.server).startswith("127.")
+
+
+def host_of(url: str) -> str:
+    """Return the host of an http(s) URL in lower case, brackets and port removed."""
+    authority = url.split("://", 1)[-1].split("/", 1)[0]
+    if authority.startswith("["):
+        return authority[1:].split("]", 1)[0].lower()
+    return authority.rsplit(":", 1)[0].lower()
+
+
+def read(path: str) -> Config:
+    """Read and check a configuration file; raises ConfigError."""
+    try:
+        text = files.read_bounded(path, MAX_CONFIG).decode("utf-8")
+        return from_text(text, path)
+    except files.FileError as error:
+        raise ConfigError("%s: write it, see qualvosec.conf(5), or name another with -c" % error
+                          if isinstance(error.__cause__, FileNotFoundError) else str(error))
+    except UnicodeDecodeError:
+        raise ConfigError("%s: is not UTF-8 text: save it as UTF-8" % path)
+    except ini.IniError as error:
+        raise ConfigError("%s: %s" % (path, error))
+
+
+def from_text(text: str, path: str = "qualvosec.conf") -> Config:
+    """Check the text of a configuration; raises ConfigError or IniError."""
+    items = ini.parse(text, {"general": KEYS}).get("general", {})
+    if "server" not in items:
+        raise ConfigError("%s: [general] server: is missing: write server: https://host" % path)
+    values: Dict[str, object] = {"path": path}
+    for key, item in items.items():
+        if item.value == "":
+            raise ini.IniError("line %d: %s: has no value: give one or remove the line"
+                               % (item.line, key))
+        values[key] = _CHECKS.get(key, _text)(item, key)
+    config = Config(**values)  # type: ignore[arg-type]
+    if config.client_key and not config.client_cert:
+        raise ConfigError("%s: line %d: client_key: needs client_cert too"
+                          % (path, items["client_key"].line))
+    return config
+
+
+def _text(item: ini.Item, key: str) -> str:
+    return item.value
+
+
+def _server(item: ini.Item, key: str) -> str:
+    scheme, found, rest = item.value.partition("://")
+    authority = rest.split("/", 1)[0]
+    if scheme not in ("http", "https") or not found or not host_of(item.value):
+        raise _bad(item, key, "is not an http or https URL: write https://host")
+    if "@" in authority or "#" in rest or "?" in rest or " " in rest or "\\" in rest:
+        raise _bad(item, key, "holds a user, query, fragment or blank: write https://host/path")
+    return item.value
+
+
+def _manifest(item: ini.Item, key: str) -> str:
+    parts = item.value.split("/")
+    if "://" in item.value or ".." in parts or not _plain(item.value, "/._-+~"):
+        raise _bad(item, key, "is not a path below the server: write patch.yaml")
+    return item.value
+
+
+def _plain(text: str, more: str) -> bool:
+    return all(c in more or (c.isalnum() and ord(c) < 128) for c in text)
+
+
+def _bad(item: ini.Item, key: str, why: str) -> ini.IniError:
+    return ini.IniError("line %d: %s: %r %s" % (item.line, key, item.value[:60], why))
+
+
+def _path(item: ini.Item, key: str) -> str:
+    if not item.value.startswith("/"):
+        raise _bad(item, key, "is not an absolute path: start it with /")
+    return item.value
+
+
+def _name(item: ini.Item, key: str) -> str:
+    name = item.value.rstrip(".").lower()
+    if not is_host_name(name):
+        raise _bad(item, key, "is not a host name: letters, digits, hyphens and dots")
+    return name
+
+
+def is_host_name(name: str) -> bool:
+    """Say whether `name` is a lower-case RFC 1123 host name of at most 253 characters."""
+    labels = name.split(".")
+    return len(name) <= 253 and all(
+        0 < len(label) <= 63 and label[0] != "-" and label[-1] != "-"
+        and label == label.lower() and _plain(label, "-") for label in labels)
+
+
+def _names(item: ini.Item, key: str) -> Tuple[str, ...]:
+    words = item.value.replace(",", " ").split()
+    return tuple(_name(ini.Item(word, item.line), key) for word in words)
+
+
+def _seconds(low: int, high: int) -> Callable[[ini.Item, str], int]:
+    def check(item: ini.Item, key: str) -> int:
+        number, unit = item.value[:-1], item.value[-1:]
+        if unit not in _UNITS:
+            number, unit = item.value, "s"
+        plain = 0 < len(number) <= 9 and not number.strip("0123456789")
+        if not plain or not low <= int(number) * _UNITS[unit] <= high:
+            raise _bad(item, key, "is not a time from %s to %s: write 90m, 6h or 30d"
+                       % (span(low), span(high)))
+        return int(number) * _UNITS[unit]
+    return check
+
+
+def span(seconds: int) -> str:
+    """Return a time in the largest whole unit, as the configuration spells it."""
+    for unit in "dhm":
+        if seconds and seconds % _UNITS[unit] == 0:
+            return "%d%s" % (seconds // _UNITS[unit], unit)
+    return "%ds" % seconds
+
+
+def _port(item: ini.Item, key: str) -> int:
+    return ini.integer(item, key, 1, 65535)
+
+
+def _listener(item: ini.Item, key: str) -> str:
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, item.value)
+            return item.value
+        except OSError:
+            continue
+    raise _bad(item, key, "is not an IP address: write 127.0.0.1")
+
+
+def _handler(item: ini.Item, key: str) -> str:
+    try:
+        log.parse_handler(item.value)
+    except log.LogError as error:
+        raise ini.IniError("line %d: %s: %s" % (item.line, key, error))
+    return item.value
+
+
+def _level(item: ini.Item, key: str) -> str:
+    try:
+        return log.LEVELS[log.parse_level(item.value)]
+    except log.LogError as error:
+        raise ini.IniError("line %d: %s: %s" % (item.line, key, error))
+
+
+def _choice(values: Tuple[str, ...]) -> Callable[[ini.Item, str], str]:
+    return lambda item, key: ini.choice(item, key, values)
+
+
+_CHECKS: Dict[str, Callable[[ini.Item, str], object]] = {
+    "server": _server, "manifest": _manifest, "monitoring": ini.boolean, "monitoring_port": _port,
+    "monitoring_listener": _listener, "monitoring_hosts": _names, "log_level": _level,
+    "log_handler": _handler, "fqdn": _name, "fetch_interval": _seconds(60, 7 * 86400),
+    "max_age": _seconds(3600, 366 * 86400), "privilege": _choice(PRIVILEGES),
+    "report": _choice(REPORTS), "ca_file": _path, "client_cert": _path, "client_key": _path,
+    "proxy": _server, "state_dir": _path}
+
+
+def host_name(config: Config, nodename: Callable[[], str] = lambda: os.uname()[1],
+              resolve: Callable[[], str] = socket.getfqdn) -> str:
+    """Return this host's name in lower case, "" when there is none that can be trusted.
+
+    A resolver that answers "localhost" would make many hosts share one entry.
+    """
+    if config.fqdn:
+        return config.fqdn
+    candidates: List[Callable[[], str]] = [nodename, resolve]
+    for ask in candidates:
+        name = ask().rstrip(".").lower()
+        first = name.split(".")[0]
+        if "." in name and is_host_name(name) and not (
+                first in ("localhost", "ip6-localhost", "ip6-loopback") or name.endswith(".arpa")):
+            return name
+    return ""
