@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""qualvosec-server: serve one directory with patch.yaml until SIGTERM.
+
+Stays in the foreground, needs no privilege beyond reading its root and writing
+its log. SIGHUP opens the access log anew after a rotation; SIGTERM and SIGINT
+let the replies under way end and exit with 0. Exit codes: 0 done, 1 failed
+(the address is taken, the log cannot be opened), 2 usage or configuration.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import threading
+from typing import List
+from typing import Optional
+
+from qualvosec import log
+from qualvosec import paths
+from qualvosec.server import accesslog
+from qualvosec.server import config as settings
+from qualvosec.server import httpd
+
+STOP_WAIT_S = 5.0
+SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+PROGRAM = "qualvosec-server"
+
+
+class ServeError(Exception):
+    """The server cannot start; the text is one line."""
+
+
+def arguments() -> argparse.ArgumentParser:
+    """Return the command line's grammar."""
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM, description="Serve the directory that holds patch.yaml over HTTP.",
+        epilog="Options win over the file. See qualvosec-server(8).")
+    parser.add_argument("-c", "--config", metavar="FILE",
+                        help="configuration (default: %s, if no --root is given)" % default_file())
+    parser.add_argument("--root", metavar="DIR", help="directory to serve")
+    parser.add_argument("--listener", metavar="ADDRESS",
+                        help="address to listen on (default: 127.0.0.1)")
+    parser.add_argument("--port", type=_port, metavar="PORT",
+                        help="port to listen on, 0 for any free one (default: 8080)")
+    parser.add_argument("--log-file", metavar="FILE",
+                        help="access log, - for standard output (default: -)")
+    parser.add_argument("--version", action="version",
+                        version="%s %s" % (PROGRAM, paths.VERSION))
+    return parser
+
+
+def default_file() -> str:
+    """Return the configuration file that is read when none is named."""
+    return os.path.join(paths.CONFIG_DIR, "qualvosec_server.conf")
+
+
+def _port(text: str) -> int:
+    if not (text.isdigit() and len(text) <= 5 and int(text) <= 65535):
+        raise argparse.ArgumentTypeError("%r is not a port: use 0 to 65535" % text[:40])
+    return int(text)
+
+
+def main(argv: Optional[List[str]] = None) -> int:
+    """Run the program; returns its exit code."""
+    options = arguments().parse_args(argv)
+    try:
+        path = options.config
+        if path is None and options.root is None:
+            path = default_file()
+        config = settings.read(path, {
+            "root": options.root and os.path.abspath(options.root),
+            "listener": options.listener, "port": options.port, "log_file": options.log_file})
+        log.configure(config.log_handler, config.log_level, PROGRAM)
+        return serve(config)
+    except settings.ConfigError as error:
+        print("%s: %s" % (PROGRAM, error), file=sys.stderr)
+        return 2
+    except ServeError as error:
+        print("%s: %s" % (PROGRAM, error), file=sys.stderr)
+        return 1
+
+
+def serve(config: settings.Config) -> int:
+    """Serve until a signal ends it; raises ServeError when it cannot start."""
+    access = accesslog.AccessLog(config.log_file)
+    try:
+        access.open()
+    except OSError as error:
+        raise ServeError("%s: access log cannot be opened: %s: correct log_file or its owner"
+                         % (config.log_file, _reason(error))) from None
+    try:
+        server = httpd.Server((config.listener, config.port), config.root, access)
+    except OSError as error:
+        raise ServeError("%s port %d: cannot listen: %s: correct listener or port"
+                         % (config.listener, config.port, _reason(error))) from None
+    if os.geteuid() == 0:
+        log.warning("running as=root: not needed: start it as an ordinary user")
+    # Blocked in every thread and waited for in this one: a handler could run
+    # in the middle of anything.
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    worker = threading.Thread(target=server.serve_forever, name="listener", daemon=True)
+    worker.start()
+    print("%s: serving %s on %s" % (PROGRAM, config.root, server.url()), file=sys.stderr,
+          flush=True)
+    while signal.sigwait(SIGNALS) == signal.SIGHUP:
+        _reopen(access)
+    if not server.stop(STOP_WAIT_S):
+        log.warning("stopped cut=true: a reply took longer than %d s to end" % STOP_WAIT_S)
+    log.info("stopped")
+    access.close()
+    return 0
+
+
+def _reopen(access: accesslog.AccessLog) -> None:
+    try:
+        access.open()
+        log.info("reopened access_log")
+    except OSError as error:
+        log.critical("failed access_log reason=\"%s\": the old file stays open: correct log_file"
+                     % _reason(error))
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
