@@ -1,0 +1,356 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Trials of runs that meet trouble: locks, broken packages, killed processes, lost servers."""
+
+import os
+import subprocess
+import time
+from typing import Dict
+
+from tests.e2e import aptrepo
+from tests.e2e.cases_runs import kept
+from tests.e2e.cases_runs import names
+from tests.e2e.cases_runs import outcome
+from tests.e2e.cases_runs import stays
+from tests.e2e.cases_runs import wait_status
+from tests.e2e.container import wait_for
+from tests.e2e.trial import SERVICE
+from tests.e2e.trial import Case
+from tests.e2e.trial import Trial
+from tests.e2e.trial import check
+from tests.e2e.trial import check_equal
+from tests.e2e.trial import opening
+
+UNHEALTHY = 2
+DPKG_LOCKS = "/var/lib/dpkg/lock-frontend"
+
+# Holds dpkg's lock as another apt does (fcntl), until its standard input ends.
+_HOLD = """
+import fcntl, sys
+lock = open(sys.argv[1], "w")
+fcntl.lockf(lock, fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+class HeldLock:
+    """Somebody else's package manager: holds dpkg's frontend lock until release()."""
+
+    def __init__(self, trial: Trial) -> None:
+        self._process = trial.box.popen(["python3", "-c", _HOLD, DPKG_LOCKS])
+        assert self._process.stdout is not None
+        answer = self._process.stdout.readline()
+        check_equal(answer, b"held\n", "answer of the lock holder")
+
+    def release(self) -> None:
+        """Let the lock go."""
+        try:
+            self._process.communicate(b"", 20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            raise
+
+
+def unhealthy_because(trial: Trial, word: str, timeout_s: float = 60.0) -> None:
+    """Wait until `qualvosec status` is not OK and its line has this word."""
+
+    def says() -> bool:
+        answer = trial.health()
+        return answer.returncode != 0 and word.lower() in answer.out.lower()
+
+    wait_for("an unhealthy status with %r" % word, says, timeout_s)
+
+
+def nothing_ran(trial: Trial) -> None:
+    """No package was touched and the daemon lives."""
+    check_equal(trial.version("e2e-victim"), "1.0", "e2e-victim")
+    check_equal(trial.configured("e2e-victim", "1.1"), [], "runs of the new postinst")
+    check_equal(trial.box.reboots, 0, "reboots")
+    check(trial.active(), "the service has ended")
+
+
+def server_never_there(trial: Trial) -> None:
+    """Without a server there is no policy: unhealthy, nothing runs; it recovers by itself."""
+    trial.configure()
+    trial.boot("e2e-victim")
+    trial.publish_open()
+    trial.web.stop()
+    trial.start_service()
+    unhealthy_because(trial, "manifest")
+    nothing_ran(trial)
+    check_equal(trial.record(), {}, "root's record")
+    trial.web.start()
+    check_equal(outcome(trial, "ok")["window"], trial.record()["window"], "window")
+
+
+def server_lost(trial: Trial) -> None:
+    """A server lost before the window: the last policy stands, the run takes place."""
+    trial.configure()
+    trial.boot("e2e-victim")
+    trial.opens = (int(time.time()) + 90) // 60 * 60
+    fields: Dict[str, object] = {"patch": True, "reboot": False}
+    fields.update(opening(time.time() - trial.opens))
+    trial.publish(fields)
+    trial.start_service()
+    wait_for("the policy to be known", lambda: trial.qualvosec("policy").returncode == 0, 60)
+    wait_for("the first fetch", trial.fetches, 30)
+    check(time.time() < trial.opens, "the machine is too slow for this trial")
+    trial.web.stop()
+    # Without its server the host cannot fetch packages either: only the attempt is to be seen.
+    wait_for("an attempt at the opening", trial.record, 150)
+    check(int(str(trial.record()["accepted"])) >= trial.opens, "attempt before the opening")
+    failed = trial.finished_run()
+    check_equal(failed["committed"], False, "committed without a repository")
+    trial.web.start()
+    wait_for("the run", lambda: trial.version("e2e-victim") == "1.1", 420)
+    check_equal(outcome(trial, "ok")["committed"], True, "committed")
+
+
+def no_sudo_rule(trial: Trial) -> None:
+    """Without the sudo rule: nothing runs, it is said loudly, the daemon stays."""
+    trial.configure()
+    os.unlink(trial.box.path("/etc/sudoers.d/qualvosec"))
+    trial.boot("e2e-victim")
+    trial.publish_open(reboot=True)
+    trial.start_service()
+    unhealthy_because(trial, "sudo")
+    nothing_ran(trial)
+    check_equal(trial.health().returncode, UNHEALTHY, "exit code of qualvosec status")
+
+
+def conffile(trial: Trial) -> None:
+    """A changed configuration file is kept, the new one left beside it and reported."""
+    trial.configure()
+    trial.boot("e2e-conffile", "e2e-victim")
+    trial.box.write(aptrepo.CONFFILE, "changed by the administrator\n")
+    trial.publish_open()
+    trial.start_service()
+    record = outcome(trial, "ok")
+    check_equal(trial.version("e2e-conffile"), "1.1", "e2e-conffile")
+    text = trial.box.read(aptrepo.CONFFILE)
+    check_equal(text, "changed by the administrator\n", aptrepo.CONFFILE)
+    check_equal(trial.box.read(aptrepo.CONFFILE + ".dpkg-dist"), "shipped in 1.1\n", ".dpkg-dist")
+    check(aptrepo.CONFFILE in str(record["config_files"]), "reported: %r" % record["config_files"])
+
+
+def bad_postinst(trial: Trial) -> None:
+    """A package that cannot be configured: failed, no reboot, unhealthy; the rest is upgraded."""
+    trial.configure()
+    trial.boot("e2e-badpost", "e2e-victim")
+    trial.publish_open(reboot=True)
+    trial.start_service()
+    record = outcome(trial, "failed")
+    check_equal(record["clean"], False, "clean")
+    check("e2e-badpost" in str(record["reason"]), "reason: %r" % record["reason"])
+    check_equal(trial.version("e2e-victim"), "1.1", "e2e-victim")
+    unhealthy_because(trial, "failed")
+    stays("reboots", trial, 0)
+    row = wait_for("the outcome in the overview", lambda: _reported(trial, "failed"), 330)
+    check(row, "no row")
+
+
+def _reported(trial: Trial, word: str) -> bool:
+    return word in trial.admin_row()["Status"]
+
+
+def lock_waits(trial: Trial) -> None:
+    """dpkg's lock is held at the opening: the run waits for it and then goes on."""
+    trial.configure(helper={"lock_wait": "600"})
+    trial.boot("e2e-victim")
+    lock = HeldLock(trial)
+    try:
+        trial.publish_open()
+        trial.start_service()
+        wait_for("the start of the run", trial.record, 60)
+        _keeps_waiting(trial, 70)
+    finally:
+        lock.release()
+    outcome(trial, "ok")
+    check_equal(trial.version("e2e-victim"), "1.1", "e2e-victim")
+
+
+def _keeps_waiting(trial: Trial, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        record = trial.record()
+        check_equal(record["finished"], 0, "finished, with the lock held")
+        check_equal(record["committed"], False, "committed, with the lock held")
+        time.sleep(1)
+    check(trial.active(), "the service has ended")
+
+
+def lock_retried(trial: Trial) -> None:
+    """The lock is not let go in time: locked, not consumed, tried again five minutes later."""
+    trial.configure(helper={"lock_wait": "5"})
+    trial.boot("e2e-victim")
+    lock = HeldLock(trial)
+    try:
+        trial.publish_open(duration=120)
+        trial.start_service()
+        record = outcome(trial, "locked")
+        check_equal(record["committed"], False, "committed")
+        unhealthy_because(trial, "locked")
+        nothing_ran(trial)
+    finally:
+        lock.release()
+    first = record["accepted"]
+    wait_for("the next attempt", lambda: trial.record()["accepted"] != first, 420)
+    outcome(trial, "ok")
+    check_equal(len(trial.configured("e2e-victim", "1.1")), 1, "runs of the new postinst")
+
+
+def cgroup_killed(trial: Trial) -> None:
+    """The daemon's whole cgroup is killed mid-run: the run finishes and is adopted."""
+    trial.configure()
+    trial.boot("e2e-slow", "e2e-victim")
+    trial.publish_open(reboot=True)
+    trial.start_service()
+    wait_for("the slow postinst", lambda: _exists(trial, aptrepo.SLOW_STARTED), 60)
+    kill = ["systemctl", "kill", "--kill-whom=all", "--signal=KILL", SERVICE]
+    check_equal(trial.box.run(kill).returncode, 0, "systemctl kill")
+    check(_exists(trial, aptrepo.SLOW_STARTED), "the run is gone")
+    wait_for("the service to be back", trial.active, 120)
+    check_equal(trial.record()["finished"], 0, "finished, with the postinst waiting")
+    _go(trial)
+    record = outcome(trial, "ok")
+    check_equal(names(record), ["e2e-slow", "e2e-victim"], "upgraded packages")
+    check_equal(len(trial.configured("e2e-slow", "1.1")), 1, "runs of the slow postinst")
+    wait_for("the reboot that belongs to the run", lambda: trial.box.reboots == 1, 90)
+    trial.box.wait_booted()
+    wait_status(trial, "reboot", "verified")
+    stays("reboots", trial, 1)
+
+
+def service_stopped(trial: Trial) -> None:
+    """systemctl restart mid-run: the run goes on, no second one is started."""
+    trial.configure()
+    trial.boot("e2e-slow")
+    trial.publish_open()
+    trial.start_service()
+    wait_for("the slow postinst", lambda: _exists(trial, aptrepo.SLOW_STARTED), 60)
+    check_equal(trial.box.run(["systemctl", "restart", SERVICE]).returncode, 0, "restart")
+    wait_for("the service to be back", trial.active, 60)
+    check_equal(trial.record()["finished"], 0, "finished, with the postinst waiting")
+    _go(trial)
+    outcome(trial, "ok")
+    wait_status(trial, "outcome", "ok")
+    check_equal(len(trial.configured("e2e-slow", "1.1")), 1, "runs of the slow postinst")
+
+
+def power_cut(trial: Trial) -> None:
+    """Power fails mid-run: after boot the packages are repaired once, and nothing loops."""
+    trial.configure()
+    trial.boot("e2e-slow", "e2e-victim")
+    trial.publish_open()
+    trial.start_service()
+    wait_for("the slow postinst", lambda: _exists(trial, aptrepo.SLOW_STARTED), 60)
+    before = trial.box.boot_id()
+    trial.box.power_cut()
+    check(trial.box.boot_id() != before, "the boot id is still the same")
+    _go(trial)
+    wait_for("the repair", lambda: trial.version("e2e-slow") == "1.1", 120)
+    record = trial.finished_run()
+    check_equal(record["clean"], True, "clean")
+    check_equal(record["op"], "repair", "operation")
+    audit = trial.box.run(["dpkg", "--audit"]).out
+    check_equal(audit, "", "dpkg --audit")
+    stays("reboots", trial, 0)
+
+
+def _exists(trial: Trial, inside: str) -> bool:
+    return trial.box.run(["test", "-e", inside]).returncode == 0
+
+
+def _go(trial: Trial) -> None:
+    check_equal(trial.box.run(["touch", aptrepo.SLOW_GO]).returncode, 0, "touch")
+
+
+def vetoed(trial: Trial) -> None:
+    """While the veto file is there nothing runs and its reason is shown."""
+    trial.configure()
+    veto = os.path.join(trial.paths.config, "veto")
+    trial.box.write(veto, "backup is running\n")
+    trial.boot("e2e-victim")
+    trial.publish_open(reboot=True)
+    trial.start_service()
+    wait_for(
+        "the reason of the veto",
+        lambda: "backup is running" in trial.health().out,
+        60,
+    )
+    nothing_ran(trial)
+    check_equal(trial.record().get("committed", False), False, "committed")
+
+
+def reboot_forbidden(trial: Trial) -> None:
+    """allow_reboot: false in root's file wins over the manifest; it is reported."""
+    trial.configure(helper={"allow_reboot": "false"})
+    trial.boot("e2e-victim")
+    trial.publish_open(reboot=True)
+    trial.start_service()
+    outcome(trial, "ok")
+    wait_status(trial, "reboot", "failed")
+    check(trial.health().returncode != 0, "a refused reboot is healthy")
+    stays("reboots", trial, 0)
+
+
+def invalid_entry(trial: Trial) -> None:
+    """An entry with a fault: that host does not patch, says why, and recovers."""
+    trial.configure()
+    trial.boot("e2e-victim")
+    fields: Dict[str, object] = {"patch": True, "reboot": False}
+    fields.update(opening(60))
+    broken = dict(fields)
+    broken["weekday"] = 9
+    trial.publish(broken)
+    trial.start_service()
+    unhealthy_because(trial, "weekday")
+    nothing_ran(trial)
+    check_equal(trial.record(), {}, "root's record")
+
+
+def window_over(trial: Trial) -> None:
+    """A window that closed before the host knew of it: nothing runs, nothing was missed."""
+    trial.configure()
+    trial.boot("e2e-victim")
+    fields: Dict[str, object] = {"patch": True, "reboot": True}
+    fields.update(opening(3 * 3600))
+    trial.publish(fields)
+    trial.start_service()
+    wait_for("a healthy status", lambda: trial.health().returncode == 0, 60)
+    nothing_ran(trial)
+    check_equal(trial.record(), {}, "root's record")
+
+
+def repository_down(trial: Trial) -> None:
+    """The repository does not answer: failed, not consumed, package database untouched."""
+    trial.configure()
+    trial.boot("e2e-victim")
+    sources = trial.box.read("/etc/apt/sources.list")
+    trial.box.write("/etc/apt/sources.list", sources.replace(":8081", ":8099"))
+    trial.publish_open(reboot=True)
+    trial.start_service()
+    record = outcome(trial, "failed")
+    check_equal(record["committed"], False, "committed")
+    check_equal(kept(record), [], "kept back")
+    unhealthy_because(trial, "failed")
+    nothing_ran(trial)
+
+
+CASES = [
+    Case("lock-retried", "lock held too long: tried again after five minutes", lock_retried, True),
+    Case("server-lost", "server lost before the window: last policy stands", server_lost, True),
+    Case("lock-waits", "lock held for 70 s: waits, then runs", lock_waits, True),
+    Case("server-never-there", "no server: no run, unhealthy, recovers", server_never_there),
+    Case("no-sudo-rule", "sudo rule missing: no run, unhealthy", no_sudo_rule),
+    Case("conffile", "changed configuration file kept and reported", conffile),
+    Case("bad-postinst", "postinst fails: failed, no reboot, rest upgraded", bad_postinst, True),
+    Case("cgroup-killed", "cgroup killed mid-run: finishes, adopted, one reboot", cgroup_killed),
+    Case("service-restarted", "restart mid-run: finishes, no second run", service_stopped),
+    Case("power-cut", "power fails mid-run: repaired once after boot", power_cut),
+    Case("veto", "veto file: no run, its reason shown", vetoed),
+    Case("reboot-forbidden", "allow_reboot false wins over the manifest", reboot_forbidden),
+    Case("invalid-entry", "invalid entry: no run, says why", invalid_entry),
+    Case("window-over", "a window from before the host knew of it", window_over),
+    Case("repository-down", "no repository: failed, nothing touched", repository_down),
+]

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The system layer: Debian plus the installed product plus the old packages.
+
+Built once per run on top of the base tree, in a tree that is not booted: the working
+tree's files (what git knows) are copied in and installed by `make install` as an
+administrator would do it; the made-up packages of version 1.0 and the key of the
+local repository are put where a trial finds them. Trials share it read-only.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+from typing import Dict
+from typing import List
+from typing import NamedTuple
+
+from tests.e2e import aptrepo
+from tests.e2e import container
+from tests.e2e import webserver
+
+OLD_PACKAGES = "/usr/src/e2e"
+SOURCE = "/usr/src/qualvosec"
+USER = "qualvosec"
+NAMES = (
+    ["SBIN_DIR", "LIBEXEC_DIR", "CONFIG_DIR"]
+    + ["STATE_DIR", "HELPER_STATE_DIR", "HELPER_LOG_DIR"]
+)
+
+
+class Paths(NamedTuple):
+    """Where the installed product keeps its things, as its own paths.py says."""
+
+    programs: str
+    libexec: str
+    config: str
+    state: str
+    helper_state: str
+    helper_log: str
+
+    @property
+    def helper(self) -> str:
+        """The one program of the sudo rule."""
+        return os.path.join(self.libexec, "qualvosec-helper")
+
+
+class System(NamedTuple):
+    """What every trial of this run starts from."""
+
+    layers: List[str]
+    repo: str
+    checkout: str
+    paths: Paths
+
+
+def _copy_checkout(checkout: str, target: str) -> None:
+    listing = subprocess.run(
+        ["git", "-c", "safe.directory=" + checkout, "ls-files", "-z"],
+        cwd=checkout,
+        stdout=subprocess.PIPE,
+        check=True,
+    ).stdout
+    for name in listing.decode("utf-8").split("\0"):
+        source = os.path.join(checkout, name)
+        if name and os.path.isfile(source):
+            os.makedirs(os.path.dirname(os.path.join(target, name)), exist_ok=True)
+            shutil.copy(source, os.path.join(target, name))
+
+
+_INSTALL = """
+cd %s
+make install PREFIX=/usr/local PYTHON=/usr/bin/python3
+useradd --system --user-group --no-create-home --home-dir /nonexistent \
+    --shell /usr/sbin/nologin %s
+useradd --create-home --shell /bin/sh bob
+passwd -d root >/dev/null
+"""
+
+_ASK_PATHS = """
+file=$(find /usr/local -path '*/qualvosec/paths.py')
+cd "$(dirname "$(dirname "$file")")"
+exec /usr/bin/python3 -IBc 'import sys; sys.path.insert(0, "."); from qualvosec import paths
+for name in sys.argv[1:]: print("PATHS", name, getattr(paths, name))' %s
+"""
+
+
+def _read_paths(text: str) -> Paths:
+    found: Dict[str, str] = dict(re.findall(r"^PATHS (\w+) (\S+)\r?$", text, re.M))
+    missing = sorted(set(NAMES) - set(found))
+    if missing:
+        raise container.ContainerError("paths.py does not name %s:\n%s" % (missing, text))
+    return Paths(
+        found["SBIN_DIR"],
+        found["LIBEXEC_DIR"],
+        found["CONFIG_DIR"],
+        found["STATE_DIR"],
+        found["HELPER_STATE_DIR"],
+        found["HELPER_LOG_DIR"],
+    )
+
+
+def build(base: str, work: str, checkout: str, name: str) -> System:
+    """Make the system layer below `work`; ContainerError or OSError if that fails."""
+    packages = os.path.join(work, "packages")
+    aptrepo.build(packages)
+    overlay = container.Overlay([base], os.path.join(work, "system"))
+    overlay.mount()
+    try:
+        root = overlay.root
+        _copy_checkout(checkout, root + SOURCE)
+        shutil.copytree(os.path.join(packages, "old"), root + OLD_PACKAGES)
+        os.makedirs(root + "/etc/apt/keyrings", exist_ok=True)
+        shutil.copy(os.path.join(packages, "key.gpg"), root + "/etc/apt/keyrings/e2e.gpg")
+        with open(root + "/etc/apt/sources.list", "w", encoding="ascii") as file:
+            file.write(aptrepo.sources(webserver.REPO_PORT))
+        log = container.prepare(root, name, _INSTALL % (SOURCE, USER))
+        with open(os.path.join(work, "install.log"), "w", encoding="utf-8") as file:
+            file.write(log)
+        paths = _read_paths(container.prepare(root, name, _ASK_PATHS % " ".join(NAMES)))
+    finally:
+        overlay.unmount()
+    return System([overlay.upper, base], os.path.join(packages, "repo"), checkout, paths)
