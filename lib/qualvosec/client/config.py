@@ -66,8 +66,9 @@ class Config(NamedTuple):
         """Say whether the report token goes out: auto means over TLS or to this host only."""
         if self.report != "auto":
             return self.report == "enable"
-        return self.server.startswith("https://") or host_of(self.server) in (
-            "localhost", "::1") or host_of(self.server).startswith("127.")
+        host = host_of(self.server)
+        loopback = host in ("localhost", "::1") or (host.startswith("127.") and is_address(host))
+        return loopback or self.server.startswith("https://")
 
 
 def host_of(url: str) -> str:
@@ -160,6 +161,17 @@ def is_host_name(name: str) -> bool:
         and label == label.lower() and _plain(label, "-") for label in labels)
 
 
+def is_address(text: str) -> bool:
+    """Say whether `text` is an IPv4 or IPv6 address."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, text)
+            return True
+        except OSError:
+            continue
+    return False
+
+
 def _names(item: ini.Item, key: str) -> Tuple[str, ...]:
     words = item.value.replace(",", " ").split()
     return tuple(_name(ini.Item(word, item.line), key) for word in words)
@@ -191,13 +203,9 @@ def _port(item: ini.Item, key: str) -> int:
 
 
 def _listener(item: ini.Item, key: str) -> str:
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            socket.inet_pton(family, item.value)
-            return item.value
-        except OSError:
-            continue
-    raise _bad(item, key, "is not an IP address: write 127.0.0.1")
+    if not is_address(item.value):
+        raise _bad(item, key, "is not an IP address: write 127.0.0.1")
+    return item.value
 
 
 def _handler(item: ini.Item, key: str) -> str:

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""qualvosec.conf: the slides' file is read; every mistake names file, line, key and remedy."""
+
+import os
+import tempfile
+import unittest
+
+from qualvosec.client import config
+from qualvosec.ini import IniError
+
+SLIDES = """[general]
+server: https://patching.example.org
+monitoring: enable
+monitoring_port: 8037
+monitoring_listener: 127.0.0.1
+log_level: CRITICAL
+log_handler: SystemdHandler()
+"""
+
+
+def general(*lines: str) -> config.Config:
+    return config.from_text("[general]\nserver: https://p.example.org\n" + "\n".join(lines) + "\n")
+
+
+class Reading(unittest.TestCase):
+    def test_the_slides_configuration_is_read_as_it_stands(self) -> None:
+        found = config.from_text(SLIDES)
+        self.assertEqual(found.url(), "https://patching.example.org/patch.yaml")
+        self.assertEqual((found.monitoring, found.monitoring_port, found.monitoring_listener,
+                          found.log_level, found.log_handler),
+                         (True, 8037, "127.0.0.1", "CRITICAL", "SystemdHandler()"))
+
+    def test_times_are_written_with_a_unit(self) -> None:
+        found = general("fetch_interval: 90m", "max_age: 14d")
+        self.assertEqual((found.fetch_interval, found.max_age), (5400, 14 * 86400))
+        self.assertEqual(general("fetch_interval: 3600").fetch_interval, 3600)
+
+    def test_every_mistake_names_its_line_and_what_to_write(self) -> None:
+        table = [
+            ("server2: x", "line 3: server2: unknown key: did you mean \"server\"?"),
+            ("manifest: ../../etc/passwd", "line 3: manifest: '../../etc/passwd' is not a path"),
+            ("manifest: https://x/y", "is not a path below the server"),
+            ("monitoring: maybe", "line 3: monitoring: 'maybe' is neither true nor false"),
+            ("monitoring_port: 0", "is not a whole number from 1 to 65535"),
+            ("monitoring_listener: localhost", "is not an IP address: write 127.0.0.1"),
+            ("monitoring_hosts: a_b", "is not a host name"),
+            ("log_level: LOUD", "LOUD is not a log level: use one of DEBUG"),
+            ("log_handler: os.system('id')", "is not a log handler: use one of"),
+            ("fqdn: -x.example.org", "line 3: fqdn: '-x.example.org' is not a host name"),
+            ("fetch_interval: 6 hours", "is not a time from 1m to 7d: write 90m, 6h or 30d"),
+            ("fetch_interval: 5s", "is not a time from 1m to 7d"),
+            ("max_age: \u0663d", "is not a time"),
+            ("privilege: su", "'su' is not one of auto, sudo, doas"),
+            ("ca_file: ca.pem", "is not an absolute path"),
+            ("proxy: socks5://p", "is not an http or https URL"),
+            ("client_key: /k", "client_key: needs client_cert too"),
+            ("timezone:", "line 3: timezone: has no value"),
+        ]
+        for line, words in table:
+            with self.subTest(line=line), \
+                    self.assertRaises((IniError, config.ConfigError)) as caught:
+                general(line)
+            self.assertIn(words, str(caught.exception))
+
+    def test_a_server_is_a_plain_http_url(self) -> None:
+        for value in ("ftp://h", "file:///etc/passwd", "https://", "h.example.org",
+                      "https://u:p@h/", "https://h/#x", "https://h/?q", "data:,x"):
+            with self.subTest(value=value), self.assertRaisesRegex(IniError, "line 2: server"):
+                config.from_text("[general]\nserver: %s\n" % value)
+
+    def test_a_missing_server_says_what_to_write(self) -> None:
+        with self.assertRaisesRegex(config.ConfigError, "write server: https://host"):
+            config.from_text("[general]\n", "/etc/q.conf")
+
+    def test_files_that_cannot_be_read_are_one_line(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "q.conf")
+            with self.assertRaisesRegex(config.ConfigError, "q.conf: no such file.*-c"):
+                config.read(path)
+            with open(path, "wb") as stream:
+                stream.write(b"[general]\nserver: https://\xff\n")
+            with self.assertRaisesRegex(config.ConfigError, "q.conf: is not UTF-8 text"):
+                config.read(path)
+            with open(path, "wb") as stream:
+                stream.write(b"[general]\nserver: nonsense\n")
+            with self.assertRaisesRegex(config.ConfigError, "q.conf: line 2: server"):
+                config.read(path)
+
+
+class Reports(unittest.TestCase):
+    def test_the_token_goes_out_over_tls_or_loopback_only_unless_told(self) -> None:
+        for server, expected in (("https://h", True), ("http://h", False),
+                                 ("http://127.0.0.1:8080", True), ("http://localhost:80", True),
+                                 ("http://[::1]:80/", True), ("http://localhost.example.org", False),
+                                 ("http://127.evil.example.org", False)):
+            with self.subTest(server=server):
+                found = config.from_text("[general]\nserver: %s\n" % server)
+                self.assertEqual(found.reports(), expected)
+        self.assertFalse(general("report: disable").reports())
+        self.assertTrue(config.from_text("[general]\nserver: http://h\nreport: enable\n").reports())
+
+
+class HostName(unittest.TestCase):
+    def name(self, nodename: str, resolved: str = "", fqdn: str = "") -> str:
+        found = config.Config("x", "https://h", fqdn=fqdn)
+        return config.host_name(found, lambda: nodename, lambda: resolved)
+
+    def test_the_configured_name_comes_first(self) -> None:
+        self.assertEqual(self.name("a.example.org", "b.example.org", "c.example.org"),
+                         "c.example.org")
+
+    def test_a_dotted_nodename_is_taken_before_the_resolver(self) -> None:
+        self.assertEqual(self.name("A.Example.ORG.", "b.example.org"), "a.example.org")
+
+    def test_the_resolver_answers_for_a_short_nodename(self) -> None:
+        self.assertEqual(self.name("a", "a.example.org"), "a.example.org")
+
+    def test_a_localhost_name_is_no_name(self) -> None:
+        for resolved in ("localhost", "localhost.localdomain", "ip6-localhost.example.org", "a",
+                         "1.0.0.127.in-addr.arpa", "a..b", ""):
+            with self.subTest(resolved=resolved):
+                self.assertEqual(self.name("a", resolved), "")
