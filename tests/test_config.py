@@ -91,7 +91,8 @@ class Reports(unittest.TestCase):
     def test_the_token_goes_out_over_tls_or_loopback_only_unless_told(self) -> None:
         for server, expected in (("https://h", True), ("http://h", False),
                                  ("http://127.0.0.1:8080", True), ("http://localhost:80", True),
-                                 ("http://[::1]:80/", True), ("http://localhost.example.org", False),
+                                 ("http://[::1]:80/", True),
+                                 ("http://localhost.example.org", False),
                                  ("http://127.evil.example.org", False)):
             with self.subTest(server=server):
                 found = config.from_text("[general]\nserver: %s\n" % server)
