@@ -193,6 +193,9 @@ class Container:
         if self._netns:
             _call(["ip", "netns", "del", self.name])
             self._netns = False
+        left = "/run/systemd/nspawn/propagate/" + self.name
+        if os.path.isdir(left):  # nspawn does not remove it where /run is no tmpfs
+            os.rmdir(left)
 
     def power_cut(self) -> None:
         """End every process at once, as a power failure does, then boot again."""
