@@ -1,0 +1,456 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A strict subset of YAML: text to values, read exactly as YAML readers do, or refused.
+
+Reads: block mappings and block lists, 16 deep; one-line lists `[a, "b"]`; plain, 'single' and
+"double" quoted text; true, false, null, ~ and nothing; whole numbers up to 18 digits; comments;
+one leading `---`; a byte order mark; CRLF; white space, tabs too, before a comment or a line's end.
+
+Refuses, by line and column and with the fix: whatever spans lines or reads differently in YAML
+1.1 and 1.2 (yes, 0x1F, 010, 08, 1.20, 3:15, 2026-12-20), anchors, aliases, tags, flow mappings,
+merge keys, block scalars, lists in lists by dashes, escapes but \\" and \\\\, duplicate keys,
+tabs elsewhere, control and bidirectional characters, keys over 255 and lines over 65536 bytes.
+
+Nothing spans lines, so each line is read on its own (`read_line`) and then put in its place
+(`_Tree`). Most lines of a large file repeat: each different one is read once and remembered.
+"""
+
+import re
+from itertools import chain
+from itertools import islice
+from typing import Any
+from typing import Dict
+from typing import Iterable
+from typing import Iterator
+from typing import List
+from typing import NamedTuple
+from typing import Optional
+from typing import Pattern
+from typing import Tuple
+from typing import Union
+
+MAX_DEPTH = 16
+MAX_KEY_CHARS = 255
+MAX_LINE_BYTES = 65536
+MEMO_LINES = 20000
+PIECE_CHARS = 262144
+
+Path = Tuple[Union[str, int], ...]
+
+
+class Mark(NamedTuple):
+    """Where a key or a list item stands in the text; both count from 1."""
+
+    line: int
+    column: int
+
+
+class YamlError(ValueError):
+    """One fault: `line` and `column` (from 1), `what` is wrong, the `fix`; safe to print."""
+
+    def __init__(self, column: int, what: str, fix: str, line: int = 0) -> None:
+        super().__init__(what)
+        self.line = line  # 0 until the reader of all lines fills it in
+        self.column = column
+        self.what = what
+        self.fix = fix
+
+    def __str__(self) -> str:
+        return "line %d, column %d: %s: %s" % (self.line, self.column, self.what, self.fix)
+
+
+class Line(NamedTuple):
+    """One line read on its own. A one-line list is a tuple here, so that lines can be shared."""
+
+    indent: int
+    kind: int
+    key: str
+    value: object
+    column: int  # of the key, or of the item behind its dash
+    columns: Tuple[int, ...]  # of the items of a one-line list
+
+
+# Kinds of line: nothing; `key: value`; `- value`; `key:` alone; the leading `---`.
+BLANK, FIELD, ITEM, OPEN, START = range(5)
+_NOTHING = Line(0, BLANK, "", None, 1, ())
+
+# Not YAML, a line break to some readers only, or (the second set) able to disguise what one sees.
+UNREADABLE = "\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff"
+_FORBIDDEN = re.compile("[%s\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]" % UNREADABLE)
+
+_HOST = re.compile(r"[A-Za-z][A-Za-z0-9-]*(?:\.[A-Za-z0-9-]+)+:")
+_BLANKS = re.compile(r" *")
+_COMMENT = re.compile(r"[ \t]#")
+_END = re.compile(r"(?:[ \t]+#.*)?$")
+_COLON = re.compile(r":(?=[ \t]|$)")
+_TEXT = re.compile(r".*")
+_KEY_TEXT = re.compile(r".*?(?=:[ \t]|:$)")
+_LIST_TEXT = re.compile(r"""[^][{}"',?\t]*""")
+_QUOTED = re.compile(r"""  "((?:[^"\\\t]|\\["\\])*)"  |  '((?:[^'\t]|'')*)'  """, re.VERBOSE)
+
+_WORDS: Dict[str, Optional[bool]] = {"~": None}
+for _word, _meaning in (("true", True), ("false", False), ("null", None)):
+    _WORDS.update({_word: _meaning, _word.title(): _meaning, _word.upper(): _meaning})
+_DOUBTFUL = frozenset(("true", "false", "null", "yes", "no", "on", "off", "y", "n", "<<", "="))
+_INTEGER = re.compile(r"0[0-7]?|-?[1-9][0-9]{0,17}")
+# At least all that YAML 1.1 or 1.2 takes for a number or a date.
+_NUMERIC = re.compile(
+    r"""  [-+]? [0-9][0-9_]* (?: \.[0-9_]* )? (?: e[-+]?[0-9]+ )?
+        | [-+]? \. (?: [0-9_]+ (?: e[-+]?[0-9]+ )? | inf | nan )
+        | [-+]? 0 [xob] [0-9a-f_]*
+        | [-+]? [0-9][0-9_]* (?: :[0-9]+ )+ (?: \.[0-9_]* )?
+        | [0-9]{4} - [0-9]{1,2} - [0-9]{1,2} (?: [t\ ].* )?  """,
+    re.VERBOSE | re.IGNORECASE | re.ASCII,
+)
+_INDICATORS = {"|": "block text", ">": "block text", "&": "an anchor", "*": "an alias"}
+_INDICATORS.update({"!": "a tag", "{": "a flow mapping", "?": "a complex key", "%": "a directive"})
+_INDICATORS.update((char, "a reserved character") for char in "@`[]},:#\"'")
+
+
+def shown(text: str) -> str:
+    """Text as messages quote it: at most 40 characters, printable ASCII."""
+    return ascii(text if len(text) <= 40 else text[:37] + "...")
+
+
+# --- one value: a line and a position give the value and the position behind it
+
+
+def _plain(text: str, column: int) -> object:
+    """The value of plain text without its comment; refuses what readers disagree on."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    what, fix = "", "quote it"
+    if not text:
+        what, fix = "is no value", "write one between commas"
+    elif text[0] in _INDICATORS:
+        what = "starts %s, which is not read here" % _INDICATORS[text[0]]
+    elif text[0] == "-" and text[1:2] in ("", " ", "\t"):
+        what = "is a list within a line"
+    elif "\t" in text:
+        what = "holds a tab"
+    elif _COLON.search(text):
+        what, fix = "holds a key within a value", "start a new line, or quote it"
+    elif text.lower() in _DOUBTFUL:
+        what, fix = "is a truth value or more to some readers", "write true or false, or quote it"
+    elif text in ("08", "09"):
+        what, fix = "is no number to some readers", "write " + text[1]
+    elif _NUMERIC.fullmatch(text):
+        what = "is a number or date that readers disagree on"
+    if what:
+        raise YamlError(column, "%s %s" % (shown(text), what), fix)
+    return text
+
+
+def _scalar(line: str, pos: int, plain: "Pattern[str]") -> Tuple[object, int]:
+    """Quoted text, or what `plain` matches up to a comment."""
+    if not line.startswith(('"', "'"), pos):
+        text = _match(plain, line, pos)
+        comment = _COMMENT.search(text)
+        text = (text[: comment.start()] if comment else text).rstrip(" \t")
+        return _plain(text, pos + 1), pos + len(text)
+    match = _QUOTED.match(line, pos)
+    if match is None:
+        what = "quoted text %s has a tab, an escape or no end" % shown(line[pos:])
+        raise YamlError(pos + 1, what, "close it on its line; only \\\" and \\\\ are escapes")
+    double, single = match.groups()
+    value = single.replace("''", "'") if double is None else re.sub(r"\\(.)", r"\1", double)
+    return value, match.end()
+
+
+def _match(pattern: "Pattern[str]", line: str, pos: int) -> str:
+    """What a pattern that matches anywhere, if only nothing, matches here."""
+    match = pattern.match(line, pos)
+    return match.group() if match else ""
+
+
+def _flow_list(line: str, pos: int) -> Tuple[Tuple[object, ...], Tuple[int, ...], int]:
+    """The items of the one-line list that opens at `pos`, their columns, the position behind."""
+    values: List[object] = []
+    columns: List[int] = []
+    separator = ","
+    while separator == ",":
+        pos += 1
+        pos += len(_match(_BLANKS, line, pos))
+        if line.startswith("]", pos):
+            break
+        columns.append(pos + 1)
+        value, pos = _scalar(line, pos, _LIST_TEXT)
+        values.append(value)
+        pos += len(_match(_BLANKS, line, pos))
+        separator = line[pos : pos + 1]
+    if not line.startswith("]", pos):
+        what = "list does not go on with ',' or ']' at %s" % shown(line[pos:])
+        raise YamlError(pos + 1, what, "close it on its line, or quote the item")
+    return tuple(values), tuple(columns), pos + 1
+
+
+def _value(line: str, pos: int) -> Tuple[object, Tuple[int, ...], int]:
+    """What is behind a colon or dash: value, columns of items, start; start is 0 for nothing."""
+    if _END.match(line, pos):
+        return None, (), 0
+    start = pos + len(_match(_BLANKS, line, pos))
+    value: object
+    columns: Tuple[int, ...] = ()
+    if line[start] == "\t":
+        raise YamlError(start + 1, "tab before a value", "use blanks")
+    if line[start] == "[":
+        value, columns, end = _flow_list(line, start)
+    else:
+        value, end = _scalar(line, start, _TEXT)
+    if not _END.match(line, end):
+        what = "unexpected %s after the value" % shown(line[end:])
+        raise YamlError(end + 1, what, "keep to one value, and put a blank before #")
+    return value, columns, start
+
+
+# --- one line
+
+
+def _key(line: str, indent: int) -> Tuple[str, int]:
+    """The key of a line and the position behind its colon."""
+    if line[indent] not in "\"'" and not _COLON.search(line, indent + 1):
+        raise _no_key(line[indent:], indent + 1)
+    key, end = _scalar(line, indent, _KEY_TEXT)
+    colon = _COLON.match(line, end + len(_match(_BLANKS, line, end)))
+    if colon is None:
+        raise _no_key(line[indent:], indent + 1)
+    if not isinstance(key, str):
+        raise YamlError(indent + 1, "key %s is not text" % shown(line[indent:end]), "quote it")
+    if colon.end() - indent > MAX_KEY_CHARS:
+        raise YamlError(indent + 1, "key %s is too long" % shown(key), "shorten it")
+    return key, colon.end()
+
+
+def _no_key(text: str, column: int) -> YamlError:
+    """The fault of a line that is neither field, item nor comment, with the likely cause."""
+    what = "is neither 'key: value' nor '- item'"
+    if text[0] in _INDICATORS:
+        what, fix = "starts %s" % _INDICATORS[text[0]], "use plain fields and lists"
+    elif text.startswith(("---", "...")):
+        fix = "keep one document in the file"
+    elif text[0] == "-":
+        fix = "put a blank behind the dash"
+    elif ":" in text:
+        fix = "put a blank behind the colon"
+    else:
+        fix = "end a key with a colon, and keep a value on the line of its key"
+    return YamlError(column, "%s %s" % (shown(text), what), fix)
+
+
+def read_line(line: str) -> Line:
+    """One line, without its line end, read on its own; a YamlError has no line number yet."""
+    if len(line) <= MAX_KEY_CHARS and _HOST.fullmatch(line):  # most lines that do not repeat
+        return Line(0, OPEN, line[:-1], None, 1, ())
+    if len(line) > MAX_LINE_BYTES // 4 and len(line.encode("utf-8")) > MAX_LINE_BYTES:
+        raise YamlError(1, "line %s is too long" % shown(line), "keep to %d bytes" % MAX_LINE_BYTES)
+    bad = None if line.isprintable() else _FORBIDDEN.search(line)
+    if bad:
+        raise YamlError(bad.start() + 1, "character U+%04X" % ord(bad.group()), "remove it")
+    indent = len(_match(_BLANKS, line, 0))
+    line = line.rstrip(" \t")
+    if len(line) <= indent or line[indent] == "#":
+        return _NOTHING
+    if line[indent] == "\t":
+        raise YamlError(indent + 1, "tab at the start of a line", "indent with blanks")
+    if line[indent] == "-" and line[indent + 1 : indent + 2] in ("", " ", "\t"):
+        value, columns, start = _value(line, indent + 1)
+        return Line(indent, ITEM, "", value, (start or indent) + 1, columns)
+    if line.startswith("---") and _END.match(line, 3):
+        return Line(0, START, "", None, 1, ())
+    key, pos = _key(line, indent)
+    value, columns, start = _value(line, pos)
+    return Line(indent, FIELD if start else OPEN, key, value, indent + 1, columns)
+
+
+def starts_entry(line: str) -> bool:
+    """Whether a line belongs to no entry before it: neither indented, blank, comment nor item."""
+    return line[:1] not in ("", " ", "#", "\t") and line[:2] not in ("-", "- ", "-\t")
+
+
+# --- all lines
+
+
+class _Duplicate(Exception):
+    """A key came twice, and no positions were kept to say where it stood first."""
+
+
+class _Tree:
+    """The values so far, and the open mapping or list (`box`) that the next line may add to."""
+
+    def __init__(self, marks: Optional[Dict[Path, Mark]]) -> None:
+        self.marks = marks
+        self.started = False
+        self.root: Any = None
+        self.box: Any = None
+        self.indent = 0
+        self.path: Path = ()
+        self.waiting: Optional[str] = None  # the key of `box` that waits for its block
+        self.outer: List[Tuple[Any, int, Path]] = []
+
+    def quick(self) -> int:
+        """The kind of line that needs nothing but to be added to `box`, if it is not deeper."""
+        if self.box is None or self.waiting is not None or self.marks is not None:
+            return BLANK
+        return ITEM if isinstance(self.box, list) else FIELD
+
+    def place(self, number: int, line: Line) -> None:
+        """Put a line that is not blank where it belongs."""
+        if self.box is None or line.kind == START:
+            self._start(line)
+        elif not self._open_block(line):
+            self._close_blocks(line)
+        self.waiting = None
+        value = list(line.value) if isinstance(line.value, tuple) else line.value
+        name: Union[str, int] = line.key
+        if line.kind == START:
+            return
+        if line.kind == ITEM:
+            name = len(self.box)
+            self.box.append(value)
+        elif name in self.box:
+            raise self.duplicate(line)
+        else:
+            self.box[name] = value
+            self.waiting = line.key if line.kind == OPEN else None
+        if self.marks is not None:
+            place = self.path + (name,)
+            self.marks[place] = Mark(number, line.column)
+            for position, column in enumerate(line.columns):
+                self.marks[place + (position,)] = Mark(number, column)
+
+    def _start(self, line: Line) -> None:
+        if line.kind == START and self.started:
+            raise YamlError(1, "'---' is not the first", "keep one document in the file")
+        if line.indent:
+            raise YamlError(line.indent + 1, "first entry is indented", "start it in column 1")
+        self.started = True
+        if line.kind != START:
+            self.root = self.box = [] if line.kind == ITEM else {}
+
+    def _open_block(self, line: Line) -> bool:
+        """Open the block that a key waits for, if this is its first line."""
+        beside = line.indent == self.indent and line.kind == ITEM
+        if self.waiting is None or not (line.indent > self.indent or beside):
+            return False
+        if len(self.outer) + 2 > MAX_DEPTH:
+            raise YamlError(line.indent + 1, "over %d levels" % MAX_DEPTH, "nest less deeply")
+        block: Any = [] if line.kind == ITEM else {}
+        self.box[self.waiting] = block
+        self.outer.append((self.box, self.indent, self.path))
+        self.box, self.indent, self.path = block, line.indent, self.path + (self.waiting,)
+        return True
+
+    def _close_blocks(self, line: Line) -> None:
+        """Close the blocks that this line is outside of; it then fits the open one."""
+        if line.indent > self.indent:
+            fix = "keep a value on one line, and align the fields of an entry"
+            raise YamlError(line.indent + 1, "deeper than the line before allows", fix)
+        item = line.kind == ITEM
+        while self.outer and (
+            line.indent < self.indent
+            # a list may stand in the column of its key, where the next key ends it
+            or (line.indent == self.outer[-1][1] and isinstance(self.box, list) and not item)
+        ):
+            self.box, self.indent, self.path = self.outer.pop()
+        if line.indent != self.indent:
+            raise YamlError(line.indent + 1, "lines up with nothing above", "align the fields")
+        if isinstance(self.box, list) != item:
+            what = "list item among fields" if item else "field among list items"
+            raise YamlError(line.indent + 1, what, "align it with what it belongs to")
+
+    def duplicate(self, line: Line) -> Exception:
+        """The fault of a key that is there already."""
+        if self.marks is None:
+            return _Duplicate()
+        first = self.marks[self.path + (line.key,)].line
+        what = "%s is already on line %d" % (shown(line.key), first)
+        return YamlError(line.column, what, "keep one of the two")
+
+    def drop(self, faulty: str) -> None:
+        """Leave out the entry that the faulty line belongs to; go on at the root."""
+        self.box, self.indent, self.path, self.waiting = self.root, 0, (), None
+        del self.outer[:]
+        if self.root and not starts_entry(faulty) and isinstance(self.root, dict):
+            self.root.popitem()  # the newest: insertion order holds in CPython 3.6 too
+
+
+def _read(lines: Iterable[Tuple[int, str]], tree: _Tree, memo: Dict[str, Line]) -> None:
+    """Read lines into the tree up to the end or the first fault."""
+    number, line = 0, ""
+    box, here, quick = tree.box, tree.indent, tree.quick()
+    try:
+        for number, line in lines:
+            entry = memo.get(line)
+            if entry is None:
+                entry = read_line(line)
+                if entry.indent and len(memo) < MEMO_LINES:  # root keys do not repeat
+                    memo[line] = entry
+            indent, kind, key, value, _, _ = entry
+            if kind == BLANK:
+                continue
+            if kind == quick and indent == here and type(value) is not tuple:
+                if kind == ITEM:
+                    box.append(value)
+                elif key in box:
+                    raise tree.duplicate(entry)
+                else:
+                    box[key] = value
+            else:
+                tree.place(number, entry)
+                box, here, quick = tree.box, tree.indent, tree.quick()
+    except YamlError as fault:
+        fault.line = fault.line or number
+        tree.drop(line)
+        raise
+
+
+def _pieces(data: bytes, first_line: int) -> Iterator[List[str]]:
+    """Lists of lines; in pieces, since all lines at once would be most of the memory."""
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = first_line + data.count(b"\n", 0, error.start)
+        column = error.start - data.rfind(b"\n", 0, error.start)
+        raise YamlError(column, "not UTF-8", "save the file as UTF-8", line) from None
+    start = 1 if text.startswith("\ufeff") else 0
+    text = text.replace("\r\n", "\n") if "\r" in text else text
+    while start < len(text):
+        end = text.find("\n", start + PIECE_CHARS)
+        end = len(text) if end < 0 else end
+        yield text[start:end].split("\n")
+        start = end + 1
+
+
+def load(
+    data: bytes,
+    marks: Optional[Dict[Path, Mark]] = None,
+    faults: Optional[List[YamlError]] = None,
+    first_line: int = 1,
+) -> object:
+    """The value of a text: dict, list, or None for nothing but comments.
+
+    `marks` is filled with the place of every key and item. That costs time and memory: read
+    without, and once more with them when there is something to report. With `faults`, faults are
+    collected there, the root entries they are in are left out, and reading goes on at the next
+    entry; without it the first fault is raised. `first_line` is the number of the first line.
+    """
+    lines = enumerate(chain.from_iterable(_pieces(data, first_line)), first_line)
+    tree = _Tree(marks)
+    memo = {"": _NOTHING}
+    found: List[YamlError] = []
+    held: List[Tuple[int, str]] = []  # the line to go on with after a fault
+    while not found or held:
+        try:
+            _read(chain(held, lines), tree, memo)
+            break
+        except _Duplicate:
+            return load(data, {}, faults, first_line)
+        except YamlError as fault:
+            if faults is None:
+                raise
+            found.append(fault)
+        held = list(islice((pair for pair in lines if starts_entry(pair[1])), 1))
+    if faults is not None:
+        faults.extend(found)
+    return tree.root
