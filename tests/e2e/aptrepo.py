@@ -34,6 +34,9 @@ _REBOOT = """touch /run/reboot-required
 echo e2e-reboot >>/run/reboot-required.pkgs
 """
 
+INTERPRETER_GONE = "/usr/bin/python3.gone"
+_NOPYTHON = "mv /usr/bin/python3 %s\n" % INTERPRETER_GONE
+
 
 class Package(NamedTuple):
     """One version of one made-up package; `suite` empty: not in the repository."""
@@ -66,6 +69,8 @@ PACKAGES: Tuple[Package, ...] = (
     Package("e2e-hold", "1.1"),
     Package("e2e-reboot", "1.0", ""),
     Package("e2e-reboot", "1.1", postinst=_REBOOT),
+    Package("e2e-nopython", "1.0", ""),
+    Package("e2e-nopython", "1.1", postinst=_NOPYTHON),
 )
 
 SUITES = (("stable", "Debian"), ("stable-security", "Debian-Security"))

@@ -337,6 +337,32 @@ def repository_down(trial: Trial) -> None:
     nothing_ran(trial)
 
 
+def interpreter_gone(trial: Trial) -> None:
+    """An upgrade takes the interpreter away: the run is called failed, nothing is rebooted."""
+    trial.configure()
+    trial.boot("e2e-nopython", "e2e-victim")
+    trial.publish_open(reboot=True)
+    trial.start_service()
+    record = outcome(trial, "failed")
+    check_equal(trial.version("e2e-nopython"), "1.1", "e2e-nopython")
+    check_equal(record["committed"], True, "committed")
+    stays("reboots", trial, 0)
+
+
+def bad_signature(trial: Trial) -> None:
+    """A repository that another key has signed: failed before anything is installed."""
+    trial.configure()
+    trial.boot("e2e-victim")
+    other = "/usr/share/keyrings/debian-archive-keyring.gpg"
+    done = trial.box.run(["cp", other, "/etc/apt/keyrings/e2e.gpg"])
+    check_equal(done.returncode, 0, "cp: " + done.text)
+    trial.publish_open(reboot=True)
+    trial.start_service()
+    check_equal(outcome(trial, "failed")["committed"], False, "committed")
+    unhealthy_because(trial, "failed")
+    nothing_ran(trial)
+
+
 CASES = [
     Case("lock-retried", "lock held too long: tried again after five minutes", lock_retried, True),
     Case("server-lost", "server lost before the window: last policy stands", server_lost, True),
@@ -352,5 +378,7 @@ CASES = [
     Case("reboot-forbidden", "allow_reboot false wins over the manifest", reboot_forbidden),
     Case("invalid-entry", "invalid entry: no run, says why", invalid_entry),
     Case("window-over", "a window from before the host knew of it", window_over),
+    Case("interpreter-gone", "the interpreter vanished: failed, no reboot", interpreter_gone),
+    Case("bad-signature", "repository signed by another key: nothing installed", bad_signature),
     Case("repository-down", "no repository: failed, nothing touched", repository_down),
 ]

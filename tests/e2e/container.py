@@ -169,7 +169,8 @@ class Container:
         self._netns = True
         _call(["ip", "-n", self.name, "link", "set", "lo", "up"])
         self.write("/etc/machine-id", uuid.uuid4().hex + "\n")
-        self.write("/etc/hosts", "127.0.0.1 localhost\n127.0.1.1 %s\n" % self.hostname)
+        names = "%s %s" % (self.hostname, self.hostname.split(".")[0])
+        self.write("/etc/hosts", "127.0.0.1 localhost\n127.0.1.1 %s\n" % names)
         os.makedirs(os.path.join(self.root, "var/log/journal"), exist_ok=True)
 
     def start(self) -> None:

@@ -50,7 +50,7 @@ class WebServer:
         self._process: Optional["subprocess.Popen[bytes]"] = None
 
     def _manifest_server(self) -> str:
-        """The shipped server block with this trial's listener and paths in place."""
+        """The shipped server block with this trial's listener and paths in it, without TLS."""
         with open(self._shipped, encoding="utf-8") as file:
             lines = file.read().splitlines()
         values = {
@@ -62,6 +62,8 @@ class WebServer:
         out = []
         for line in lines:
             words = line.split()
+            if words and words[0].startswith("ssl_"):
+                continue
             if words and words[0] in values:
                 if words[0] == "listen" and "listen" in seen:
                     continue
