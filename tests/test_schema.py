@@ -88,7 +88,7 @@ class FieldTest(unittest.TestCase):
             ("week", "first", "use 1 to 5 or last"), ("week", -1, "1 to 5"),
             ("freeze", [], "empty"), ("freeze", "2026-12-20/2027-01-05", "not a list"),
             ("freeze", ["2026-12-20"], "not a range"), ("freeze", [20261220], "not a range"),
-            ("freeze", ["2026-02-30/2026-03-01"], "2026-02-30 is not a date"),
+            ("freeze", ["2026-02-30/2026-03-01"], "'2026-02-30' is not a date"),
             ("freeze", ["2026-1-1/2026-1-2"], "not a date"),
             ("freeze", ["2027-01-05/2026-12-20"], "ends before it begins"),
             ("freeze", ["2026-01-01/2026-01-02/2026-01-03"], "not a range"),
@@ -96,14 +96,14 @@ class FieldTest(unittest.TestCase):
             ("freeze", None, "nothing is not a list"),
             ("packages_whitelist", "a, b", "write [a, b]"), ("packages_whitelist", [], "empty"),
             ("packages_blacklist", [9], "quote it"), ("packages_blacklist", ["-y"], "-y"),
-            ("packages_blacklist", ["a b"], "letters"), ("packages_blacklist", [""], "empty text"),
+            ("packages_blacklist", ["a b"], "letters"), ("packages_blacklist", [""], "'' is not"),
             ("packages_blacklist", ["../x"], "letters"), ("packages_blacklist", ["a/b"], "a/b"),
             ("packages_blacklist", ["a" * 129], "more than 128"),
             ("packages_blacklist", ["vim\n"], "vim\\x0a"), ("packages_blacklist", [None], "quote"),
             ("packages_whitelist", ["$(id)"], "letters"), ("packages_whitelist", ["vim="], "vim="),
             ("group_membership", "prod", "write [prod]"), ("group_membership", [], "empty"),
             ("group_membership", [1], "quote it"), ("group_membership", ["a b"], "letters"),
-            ("group_membership", ["a" * 65], "64"), ("group_membership", [""], "empty text"),
+            ("group_membership", ["a" * 65], "64"), ("group_membership", [""], "'' is not"),
         )
         for field, value, expected in cases:
             with self.subTest(field=field, value=value):

@@ -47,7 +47,7 @@ class Field(NamedTuple):
 
 
 def shown(value: object) -> str:
-    """Return a value as an administrator wrote it, safe and short."""
+    """Return a value as an administrator wrote it, text in quotes, safe and short."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):
@@ -56,14 +56,17 @@ def shown(value: object) -> str:
         return "a list" if isinstance(value, list) else "a mapping"
     if isinstance(value, int) and value.bit_length() > 128:
         return "a huge number"      # str() of it is slow, or an error since Python 3.11
-    return safe(str(value), 40)
+    return "'%s'" % safe(value, 40) if isinstance(value, str) else safe(str(value), 40)
 
 
 def did_you_mean(word: str, known: Collection[str]) -> str:
     """Return the nearest known word, or "" when none is near."""
     if len(word) > 64:
         return ""
-    near = difflib.get_close_matches(word.lower(), list(known), 1, 0.6)
+    word = word.lower()
+    near = difflib.get_close_matches(word, list(known), 1, 0.7)
+    if not near and len(word) >= 3:
+        near = [entry for entry in known if word in entry][:1]
     return near[0] if near else ""
 
 
@@ -155,7 +158,7 @@ def _one_or_many(value: object, one: Callable[[object, Optional[int]], Optional[
 
 def _list(value: object, limit: int, complain: Complain) -> List[object]:
     if isinstance(value, str) and value:
-        complain("%s is not a list" % shown(value), "write [%s]" % shown(value))
+        complain("%s is not a list" % shown(value), "write [%s]" % safe(value, 40))
         return []
     if not isinstance(value, list):
         complain("%s is not a list" % shown(value), "write a list: [a, b]")
@@ -196,7 +199,7 @@ def _patterns(value: object, complain: Complain) -> Any:
             complain("%s has more than %d characters" % (shown(item), MAX_PATTERN_CHARS),
                      "shorten it, with * for the rest", index)
         elif not _PATTERN.fullmatch(item):
-            complain("%s is not the name of a package" % (shown(item) or "empty text"),
+            complain("%s is not the name of a package" % shown(item),
                      "use letters, digits, + . _ : @ - and the wildcards * and ?", index)
         else:
             good[item] = None
@@ -209,7 +212,7 @@ def _labels(value: object, complain: Complain) -> Any:
         if not isinstance(item, str):
             complain("%s is not the name of a group" % shown(item), "quote it", index)
         elif not is_label(item):
-            complain("%s is not the name of a group" % (shown(item) or "empty text"),
+            complain("%s is not the name of a group" % shown(item),
                      "use up to %d letters, digits, . _ : @ + / -" % MAX_LABEL_CHARS, index)
         else:
             good[item] = None

@@ -101,7 +101,7 @@ def host_name_fault(name: str) -> str:
         return "a host name has 1 to 253 characters"
     for label in plain.split("."):
         if not _HOST_LABEL.fullmatch(label):
-            return "%s is not a part of a host name" % (shown(label) or "empty text")
+            return "%s is not a part of a host name" % shown(label)
     return ""
 
 
@@ -112,12 +112,12 @@ def unknown_field(name: object, known: Mapping[str, object], path: Path) -> Opti
         return None
     near = did_you_mean(text, known)
     if near:
-        return Fault(path, "%s: unknown field" % shown(name), "did you mean %s?" % near)
-    return Fault(path, "%s: unknown field" % shown(name), "remove it or name it x-...")
+        return Fault(path, "%s: unknown field" % safe(text, 40), "did you mean %s?" % near)
+    return Fault(path, "%s: unknown field" % safe(text, 40), "remove it or name it x-...")
 
 
 def _not_fields(fields: object, path: Path) -> Fault:
-    what = safe(str(path[-1]), 80)
+    what = safe(str(path[-1]), 253)
     if len(path) == 1 and path[0] not in RESERVED and path[0] in FIELDS:
         return Fault(path, "%s: a field in column 1" % what, "indent it below its host")
     if fields is None or fields == {}:
@@ -178,7 +178,7 @@ def read_shared(groups: object, defaults: object) -> Shared:
         if is_label(name):
             levels[name] = read_level(fields, (GROUPS, name))
         else:
-            faults.append(Fault((GROUPS, name), "%s: not the name of a group" % shown(name),
+            faults.append(Fault((GROUPS, name), "%s: not the name of a group" % safe(str(name), 40),
                                 "use up to 64 letters, digits, . _ : @ + / -"))
     return Shared(level, levels, tuple(faults))
 
