@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The whole manifest: every fault with its place, nothing that is right is blamed."""
+
+import glob
+import os
+import random
+import unittest
+
+from qualvosec.manifest import document
+from qualvosec.manifest import window
+
+from tests import DATA
+
+TODAY = window.ordinal(2026, 11, 23)
+FOLDER = os.path.join(DATA, "manifest")
+
+
+def read(text):
+    return document.read(text.encode("utf-8"), TODAY)
+
+
+def corpus(kind):
+    for path in sorted(glob.glob(os.path.join(FOLDER, kind, "*.yaml"))):
+        with open(path, "rb") as file:
+            data = file.read()
+        expected = ""
+        if os.path.exists(path[:-5] + ".txt"):
+            with open(path[:-5] + ".txt", encoding="utf-8") as file:
+                expected = file.read()
+        yield os.path.basename(path), data, expected
+
+
+def told(problems):
+    return "".join("%d:%d: %s%s: %s\n" % (
+        problem.line, problem.column,
+        "" if problem.severity == "error" else problem.severity + ": ",
+        problem.what, problem.fix) for problem in problems)
+
+
+class CorpusTest(unittest.TestCase):
+
+    def test_each_mistake_is_told_with_its_place_and_remedy(self):
+        files = list(corpus("invalid"))
+        self.assertGreaterEqual(len(files), 50)
+        for name, data, expected in files:
+            with self.subTest(name):
+                found = document.read(data, TODAY)
+                self.assertEqual(told(found.problems), expected)
+                self.assertGreater(found.errors(), 0)
+
+    def test_good_manifests_have_no_errors_and_the_warnings_that_were_expected(self):
+        files = list(corpus("valid"))
+        self.assertGreaterEqual(len(files), 9)
+        for name, data, expected in files:
+            with self.subTest(name):
+                found = document.read(data, TODAY)
+                self.assertEqual(told(found.problems), expected)
+                self.assertEqual(found.errors(), 0)
+                self.assertNotIn(None, found.hosts.values())
+
+    def test_the_whole_manifest_of_the_design_is_understood(self):
+        with open(os.path.join(FOLDER, "valid", "everything.yaml"), "rb") as file:
+            found = document.read(file.read(), TODAY)
+        policy = found.hosts["web01.example.org"]
+        self.assertEqual((policy.weekdays, policy.hour, policy.minute, policy.duration),
+                         ((1, 3), 3, 15, 120))
+        self.assertEqual((policy.reboot, policy.catch_up, len(policy.freeze)), ("required", 48, 2))
+        self.assertEqual(found.header.serial, 2026112301)
+        self.assertFalse(found.hosts["web02.example.org"].patch)
+
+
+class ReadingTest(unittest.TestCase):
+
+    def test_a_fault_in_one_entry_leaves_the_others_valid(self):
+        found = read("a.b:\n  patch: yes\nc.d:\n  patch: false\ne.f:\n  hour: 99\n")
+        self.assertEqual(sorted(found.hosts), ["c.d", "e.f"])
+        self.assertIsNone(found.hosts["e.f"])
+        self.assertIsNotNone(found.hosts["c.d"])
+
+    def test_a_host_named_twice_in_other_case_has_no_policy(self):
+        found = read("a.b:\n  patch: false\nA.B:\n  patch: false\n")
+        self.assertEqual(found.hosts, {"a.b": None})
+
+    def test_a_fault_of_the_defaults_is_told_once_for_all_hosts(self):
+        found = read(".defaults:\n  hour: 99\n" + "".join(
+            "h%d.b:\n  patch: true\n  weekday: 1\n" % number for number in range(20)))
+        self.assertEqual(len(found.problems), 1)
+        self.assertEqual(set(found.hosts.values()), {None})
+
+    def test_a_damaged_section_does_not_put_the_blame_on_every_host(self):
+        found = read(".defaults:\n  weekday: 1\n  hour: 08\na.b:\n  patch: true\n")
+        self.assertEqual([(problem.line, problem.column) for problem in found.problems], [(3, 9)])
+
+    def test_entries_that_are_alike_share_one_policy(self):
+        found = read("".join("h%d.b:\n  patch: true\n  weekday: 1\n  hour: 2\n" % number
+                             for number in range(50)))
+        self.assertEqual(len({id(policy) for policy in found.hosts.values()}), 1)
+
+    def test_one_good_entry_does_not_excuse_a_bad_name_with_the_same_fields(self):
+        found = read("a.b:\n  patch: false\na_b.c:\n  patch: false\n")
+        self.assertEqual((found.errors(), found.hosts["a_b.c"]), (1, None))
+
+    def test_names_with_percent_signs_and_escapes_are_shown_safely(self):
+        found = read('"a%s%d.b":\n  patch: false\n"A%s%d.b":\n  patch: false\n'
+                     '"\u00e9\u0130.b":\n  patch: false\n')
+        self.assertGreaterEqual(found.errors(), 3)
+        self.assertTrue(told(found.problems).replace("\n", "").isprintable())
+
+    def test_a_window_that_only_freezes_now_and_then_is_not_blamed(self):
+        found = read('a.b:\n  patch: true\n  weekday: 1\n  hour: 2\n'
+                     '  freeze: ["2026-11-01/2027-06-30"]\n')
+        self.assertEqual(found.problems, [])
+
+    def test_mutated_manifests_never_raise(self):
+        seed = random.randrange(2 ** 32)
+        rng = random.Random(seed)
+        texts = [data for kind in ("valid", "invalid") for _, data, _ in corpus(kind)
+                 if len(data) < 3000]
+        pieces = [b"\n", b"  ", b":", b"-", b"\xff", b"\x00", b"[", b"]", b"'", b'"', b".groups:",
+                  b"null", b"freeze", b"9" * 30, b"web01.example.org:", b"\t", b"\r", b"#"]
+        for _ in range(600):
+            data = bytearray(rng.choice(texts))
+            for _ in range(rng.randrange(1, 8)):
+                place = rng.randrange(len(data) + 1)
+                data[place:place + rng.choice((0, 0, 1, 5, 40))] = rng.choice(pieces)
+            try:
+                found = document.read(bytes(data), TODAY)
+                for name in list(found.hosts)[:2]:
+                    self.assertIsNotNone(document.explain(bytes(data), name))
+            except Exception:
+                print("seed %d, text %r" % (seed, bytes(data)))
+                raise
+            self.assertTrue(told(found.problems).replace("\n", "").isprintable(), "seed %d" % seed)
+            if not found.errors():
+                self.assertNotIn(None, found.hosts.values(), "seed %d" % seed)
+
+
+class ExplainTest(unittest.TestCase):
+
+    def test_each_field_is_traced_to_the_line_that_decided_it(self):
+        with open(os.path.join(FOLDER, "valid", "everything.yaml"), "rb") as file:
+            found = document.explain(file.read(), "WEB01.example.org.")
+        lines = {field: [mark.line for _, mark in places]
+                 for field, places in found.places.items()}
+        self.assertEqual(lines["duration"], [6])
+        self.assertEqual(lines["reboot"], [11])
+        self.assertEqual(lines["hour"], [15])
+        self.assertEqual(lines["freeze"], [8, 12])
+        self.assertEqual(lines["minute"], [20])
+        self.assertEqual(found.places["reboot"][0][0], (".groups", "prod", "reboot"))
+
+    def test_only_the_faults_of_this_host_are_told(self):
+        text = b"a.b:\n  patch: false\nc.d:\n  hour: 99\n"
+        self.assertEqual(document.explain(text, "a.b").problems, [])
+        self.assertEqual(document.explain(text, "c.d").problems[0].line, 4)
+        self.assertIsNone(document.explain(text, "c.d").policy)
+        self.assertIsNone(document.explain(text, "e.f"))
+
+    def test_a_host_that_is_there_twice_is_not_explained_as_if_it_were_valid(self):
+        found = document.explain(b"a.b:\n  patch: false\nA.b:\n  patch: false\n", "a.b")
+        self.assertIsNone(found.policy)
+        self.assertIn("line 1", found.problems[0].what)
+
+
+if __name__ == "__main__":
+    unittest.main()
