@@ -207,8 +207,8 @@ def _value(line: str, pos: int) -> Tuple[object, Tuple[int, ...], int]:
 # --- one line
 
 
-def _key(line: str, indent: int) -> Tuple[str, int]:
-    """The key of a line and the position behind its colon."""
+def read_key(line: str, indent: int = 0) -> Tuple[str, int]:
+    """The key of a line and the position behind its colon; raises like `read_line`."""
     if line[indent] not in "\"'" and not _COLON.search(line, indent + 1):
         raise _no_key(line[indent:], indent + 1)
     key, end = _scalar(line, indent, _KEY_TEXT)
@@ -258,7 +258,7 @@ def read_line(line: str) -> Line:
         return Line(indent, ITEM, "", value, (start or indent) + 1, columns)
     if line.startswith("---") and _END.match(line, 3):
         return Line(0, START, "", None, 1, ())
-    key, pos = _key(line, indent)
+    key, pos = read_key(line, indent)
     value, columns, start = _value(line, pos)
     return Line(indent, FIELD if start else OPEN, key, value, indent + 1, columns)
 
