@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Facts about this host that a decision needs: boot, uptime, kernel, veto.
+
+Linux gives every boot an id. The BSDs know only the time of the boot, which
+moves when the clock is set: that is told apart by its being digits only.
+"""
+
+import os
+import time
+from typing import Callable
+from typing import Tuple
+
+from qualvosec import files
+
+_BOOT_ID = "proc/sys/kernel/random/boot_id"
+_MAX_VETO = 4096
+
+
+def boot(now: float, root: str = "/",
+         clock: Callable[[], float] = time.monotonic) -> Tuple[str, int]:
+    """Return (boot id, uptime in seconds).
+
+    CLOCK_MONOTONIC counts from the boot on the BSDs (clock_gettime(2)); Linux
+    leaves suspended time out of it, /proc/uptime does not (proc(5)).
+    """
+    try:
+        name = _read(os.path.join(root, _BOOT_ID)).strip()
+        uptime = int(float(_read(os.path.join(root, "proc/uptime")).split()[0]))
+        return name, uptime
+    except (OSError, ValueError, IndexError):
+        uptime = int(clock())
+        return str(int(now) - uptime), uptime
+
+
+def _read(path: str) -> str:
+    # Files in /proc say that they have no size and are root's: bounded by the kernel.
+    with open(path, encoding="ascii") as stream:
+        return stream.read(200)
+
+
+def kernel() -> str:
+    """Return the running kernel's release."""
+    return os.uname()[2]
+
+
+def veto(config_dir: str, today: str) -> str:
+    """Return the reason of the administrator's veto, "" where there is none.
+
+    The file's first line is the reason; a line `until: YYYY-MM-DD` ends it after
+    that day. A veto that cannot be read or that is not root's holds all the same:
+    somebody wanted this host left alone.
+    """
+    path = os.path.join(config_dir, "veto")
+    if not os.path.lexists(path):
+        return ""
+    try:
+        lines = files.read_bounded(path, _MAX_VETO).decode("utf-8", "replace").split("\n")
+    except files.FileError as error:
+        return str(error)
+    for line in lines:
+        word, _, value = line.partition(":")
+        if word.strip().lower() == "until" and _is_day(value.strip()) and value.strip() < today:
+            return ""
+    reasons = [line.strip() for line in lines if line.strip()
+               and not line.lower().lstrip().startswith("until:")]
+    return reasons[0][:200] if reasons else "no reason given"
+
+
+def _is_day(text: str) -> bool:
+    return len(text) == 10 and text[4] == text[7] == "-" and not (
+        text[:4] + text[5:7] + text[8:]).strip("0123456789")

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What a run would do now: the helper's read-only check, shown as a table.
+
+Listing what is pending needs no root: the helper is started directly, refreshes
+nothing and changes nothing. The table is the same for every package manager.
+"""
+
+import json
+from typing import Dict
+from typing import List
+from typing import NamedTuple
+from typing import Tuple
+
+from qualvosec import command
+from qualvosec import paths
+from qualvosec.client import rootcall
+from qualvosec.manifest.policy import Policy
+from qualvosec.safetext import safe
+
+DEADLINE_S = 120.0
+_HEADINGS = ("Package", "Installed", "Available", "Security", "In this run")
+
+
+class PlanError(Exception):
+    """The helper could not tell what is pending; one line."""
+
+
+class Pending(NamedTuple):
+    """One package that has an update; `why` says why it is not part of the run."""
+
+    name: str
+    old: str
+    new: str
+    security: bool
+    selected: bool
+    why: str
+
+
+class Plan(NamedTuple):
+    """What the package manager offers and what the policy takes of it."""
+
+    manager: str
+    security: str                   # known | unknown
+    pending: Tuple[Pending, ...]
+    reboot: str                     # due | no | unknown
+    reboot_reasons: Tuple[str, ...]
+    warnings: Tuple[str, ...]
+
+
+def ask(policy: Policy) -> Plan:
+    """Ask the helper, unprivileged, what this policy would do; raises PlanError."""
+    request = rootcall.request("check", refresh=False, security_only=policy.security_only,
+                               only=list(policy.only), exclude=list(policy.exclude))
+    argv = [paths.PYTHON, "-IBS", rootcall.helper_path()]
+    try:
+        ended = command.run(argv, rootcall.ENV, request, DEADLINE_S, rootcall.MAX_REPLY)
+    except command.CommandError as error:
+        raise PlanError("%s: check the installation" % error)
+    if ended.timed_out:
+        raise PlanError("the package manager gave no list within %d s: try again" % DEADLINE_S)
+    reply = rootcall.read_reply(ended, "qualvosec-helper")
+    if reply.status != "ok" or reply.plan is None:
+        raise PlanError(reply.reason or "the helper sent no list")
+    return from_json(reply.plan)
+
+
+def from_json(value: Dict[str, object]) -> Plan:
+    """Check the helper's plan; raises PlanError."""
+    try:
+        rows = value["pending"]
+        if not isinstance(rows, list):
+            raise PlanError("the helper's list cannot be read")
+        pending = tuple(Pending(str(row["name"]), str(row["old"]), str(row["new"]),
+                                bool(row["security"]), bool(row["selected"]), str(row["why"]))
+                        for row in rows)
+        return Plan(str(value["manager"]), str(value["security"]), pending, str(value["reboot"]),
+                    _texts(value["reboot_reasons"]), _texts(value["warnings"]))
+    except (KeyError, TypeError) as error:
+        raise PlanError("the helper's list cannot be read: %s" % safe(str(error)))
+
+
+def _texts(value: object) -> Tuple[str, ...]:
+    return tuple(str(entry) for entry in value) if isinstance(value, list) else ()
+
+
+def table(plan: Plan) -> str:
+    """Return the plan for a terminal: a table, then one line for each note."""
+    rows: List[Tuple[str, ...]] = [_HEADINGS]
+    for row in sorted(plan.pending):
+        security = ("yes" if row.security else "no") if plan.security == "known" else "?"
+        rows.append((row.name, row.old, row.new, security,
+                     "yes" if row.selected else "no: " + row.why))
+    lines = []
+    if len(rows) > 1:
+        shown = [tuple(safe(cell, 120) for cell in row) for row in rows]
+        widths = [max(len(row[column]) for row in shown) for column in range(len(_HEADINGS) - 1)]
+        for row in shown:
+            cells = [cell.ljust(width) for cell, width in zip(row, widths)]
+            lines.append("  ".join(cells + [row[-1]]).rstrip())
+    lines.append(summary(plan))
+    if plan.reboot == "due":
+        lines.append("a reboot is due: " + safe("; ".join(plan.reboot_reasons)))
+    elif plan.reboot == "unknown":
+        lines.append("whether a reboot is due is unknown on this system")
+    lines.extend("warning: " + safe(text, 400) for text in plan.warnings)
+    return "\n".join(lines) + "\n"
+
+
+def summary(plan: Plan) -> str:
+    """Return the one line that counts."""
+    taken = sum(1 for row in plan.pending if row.selected)
+    return "%s: %d pending, %d in this run, %d left out" % (
+        safe(plan.manager), len(plan.pending), taken, len(plan.pending) - taken)
+
+
+def as_json(plan: Plan) -> str:
+    """Return the plan as one JSON object."""
+    fields = dict(plan._asdict(), pending=[row._asdict() for row in plan.pending])
+    return json.dumps(fields, sort_keys=True) + "\n"

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Calls of the root helper: the argv of sudo or doas, the request, the checked reply.
+
+The helper is named by its absolute path and takes no argument, as its one rule
+in sudoers or doas.conf demands. What comes back is re-checked: the helper is
+trusted, the pipe between is not. No function here waits.
+"""
+
+import json
+import os
+from typing import Dict
+from typing import List
+from typing import NamedTuple
+from typing import Optional
+from typing import Tuple
+
+from qualvosec import paths
+from qualvosec.client.record import Record
+from qualvosec.client.record import record_from_json
+from qualvosec.command import Result
+from qualvosec.safetext import safe
+
+VERSION = 1
+MAX_REPLY = 1 << 20
+ENV = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/pkg/bin",
+       "LC_ALL": "C", "HOME": "/"}
+_STATUSES = ("ok", "refused", "invalid", "failed")
+_TOOLS = {"sudo": ("/usr/bin/sudo", "/usr/local/bin/sudo", "/usr/pkg/bin/sudo", "/bin/sudo"),
+          "doas": ("/usr/bin/doas", "/usr/local/bin/doas", "/usr/pkg/bin/doas", "/bin/doas")}
+
+
+class Reply(NamedTuple):
+    """What the helper said; `unreachable` when it could not be asked at all."""
+
+    status: str
+    reason: str = ""
+    alive: bool = False
+    record: Optional[Record] = None
+    plan: Optional[Dict[str, object]] = None
+
+
+def helper_path() -> str:
+    """Return the absolute path of the helper."""
+    return os.path.join(paths.LIBEXEC_DIR, "qualvosec-helper")
+
+
+def argv(privilege: str, system: str = os.uname()[0]) -> Tuple[str, ...]:
+    """Return the command that starts the helper as root; () when neither tool exists."""
+    order: List[str] = [privilege]
+    if privilege == "auto":
+        order = ["doas", "sudo"] if system == "OpenBSD" else ["sudo", "doas"]
+    for tool in order:
+        for path in _TOOLS[tool]:
+            if os.access(path, os.X_OK):
+                return (path, "-n", helper_path())
+    return ()
+
+
+def missing(privilege: str) -> str:
+    """Return the line that explains an empty argv()."""
+    names = "sudo or doas" if privilege == "auto" else privilege
+    return "%s: is not installed: install it, or set privilege in qualvosec.conf" % names
+
+
+def request(operation: str, **fields: object) -> bytes:
+    """Return a request as one JSON line."""
+    return json.dumps(dict(fields, v=VERSION, op=operation)).encode("ascii") + b"\n"
+
+
+def read_reply(ended: Result, tool: str) -> Reply:
+    """Check what a helper call left behind; never raises."""
+    if len(ended.stdout) > MAX_REPLY:
+        return Reply("unreachable", "helper: its answer is larger than %d bytes" % MAX_REPLY)
+    if not ended.stdout.strip():
+        return Reply("unreachable", _silence(ended, tool))
+    try:
+        found = json.loads(ended.stdout.decode("ascii"))
+        return _checked(found)
+    except (ValueError, RecursionError) as error:
+        return Reply("unreachable", "helper: its answer cannot be read: %s" % safe(str(error)))
+
+
+def _checked(found: object) -> Reply:
+    if not isinstance(found, dict) or found.get("v") != VERSION:
+        raise ValueError("not a reply of version %d" % VERSION)
+    status, reason = found.get("status"), found.get("reason")
+    if status not in _STATUSES or not isinstance(reason, str):
+        raise ValueError("unknown status")
+    alive, record, plan = found.get("alive"), found.get("record"), found.get("plan")
+    if not isinstance(alive, bool) or not (plan is None or isinstance(plan, dict)):
+        raise ValueError("fields of a wrong type")
+    return Reply(status, safe(reason), alive,
+                 None if record is None else record_from_json(record), plan)
+
+
+def _silence(ended: Result, tool: str) -> str:
+    lines = ended.stderr.decode("utf-8", "replace").strip().split("\n")
+    said = safe(lines[-1].strip()) or "exit status %d" % ended.returncode
+    name = os.path.basename(tool)
+    if name in ("sudo", "doas"):
+        rule = "/etc/sudoers.d/qualvosec" if name == "sudo" else "the rule in doas.conf"
+        return "%s refused the helper (%s): check %s" % (name, said, rule)
+    return "helper: gave no answer (%s)" % said
