@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# For GNU make and BSD make alike: no conditionals, no functions, no patterns.
+# `make help` says what there is; every variable below can be given on the command
+# line: make install PREFIX=/usr SYSCONFDIR=/etc PYTHON=/usr/bin/python3 DESTDIR=/tmp/stage
+
+.POSIX:
+
+PYTHON = python3
+
+DESTDIR =
+PREFIX = /usr/local
+SYSCONFDIR = /etc
+SBINDIR = $(PREFIX)/sbin
+LIBEXECDIR = $(PREFIX)/libexec/qualvosec
+DATADIR = $(PREFIX)/share/qualvosec
+DOCDIR = $(PREFIX)/share/doc/qualvosec
+CONFDIR = $(SYSCONFDIR)/qualvosec
+# auto: below /var/lib on Linux, below /var/db elsewhere
+STATEDIR = auto
+HELPERSTATEDIR = auto
+HELPERLOGDIR = /var/log/qualvosec-helper
+# Empty: no sudo rule is installed, as where doas is used.
+SUDOERSDIR = $(SYSCONFDIR)/sudoers.d
+# auto: $(PREFIX)/lib/systemd/system on Linux, nothing elsewhere; empty: nothing.
+UNITDIR = auto
+SERVICEUSER = qualvosec
+# yes: install even where others than root could change the interpreter, or where
+# the service user cannot reach it.
+TRUST_PYTHON = no
+
+INSTALL = DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' SBINDIR='$(SBINDIR)' \
+	LIBEXECDIR='$(LIBEXECDIR)' DATADIR='$(DATADIR)' DOCDIR='$(DOCDIR)' \
+	CONFDIR='$(CONFDIR)' STATEDIR='$(STATEDIR)' HELPERSTATEDIR='$(HELPERSTATEDIR)' \
+	HELPERLOGDIR='$(HELPERLOGDIR)' SUDOERSDIR='$(SUDOERSDIR)' UNITDIR='$(UNITDIR)' \
+	SERVICEUSER='$(SERVICEUSER)' PYTHON='$(PYTHON)' TRUST_PYTHON='$(TRUST_PYTHON)' \
+	sh tools/install.sh
+
+help:
+	@echo 'make demo            show the main job; changes nothing on this machine'
+	@echo 'make test            run the tests: no network, no root, under two minutes'
+	@echo 'make long            the same with the trials that take longer'
+	@echo 'make e2e             patch and reboot a Debian in a container (root, Debian mirror)'
+	@echo 'make install         client, admin tool and server'
+	@echo 'make install-client  client and root helper alone; also install-admin, install-server'
+	@echo 'make install-users   create the system users (root)'
+	@echo 'make uninstall       remove what was installed; configuration and state stay'
+	@echo
+	@echo 'Variables: PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) PYTHON=$(PYTHON) DESTDIR=$(DESTDIR)'
+	@echo 'and more, explained at the top of the Makefile.'
+
+demo:
+	@PYTHONDONTWRITEBYTECODE=1 $(PYTHON) demo/demo.py
+
+test:
+	@PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m tests
+
+long:
+	@PYTHONDONTWRITEBYTECODE=1 QUALVOSEC_LONG=1 $(PYTHON) -m tests
+
+e2e:
+	@PYTHONDONTWRITEBYTECODE=1 $(PYTHON) tests/e2e/run.py --jobs 2
+
+install:
+	@$(INSTALL) install
+
+install-client:
+	@$(INSTALL) install client
+
+install-admin:
+	@$(INSTALL) install admin
+
+install-server:
+	@$(INSTALL) install server
+
+install-users:
+	@$(INSTALL) users
+
+uninstall:
+	@$(INSTALL) uninstall
+
+.PHONY: help demo test long e2e install install-client install-admin install-server \
+	install-users uninstall

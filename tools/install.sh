@@ -1,0 +1,332 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# Copy-install of QualvoSec: install.sh install|uninstall|users [client|admin|server ...]
+# Started by make, which hands over every directory as an environment variable;
+# the Makefile says what they mean. Writes below $DESTDIR only; `users` works on the
+# running system. Programs and the module tree are put in place by rename, so that a
+# running daemon never sees half of an installation.
+
+set -eu
+umask 022
+
+say() { printf '%s\n' "$*"; }
+fail() {
+    printf 'install: %s\n' "$*" >&2
+    exit 1
+}
+
+# What ends up in a sed expression, a unit and a sudo rule must be a plain path.
+plain_path() {
+    case $2 in
+    /*) ;;
+    *) fail "$1: '$2' is not an absolute path: start it with /" ;;
+    esac
+    case $2 in
+    *[!A-Za-z0-9/._+@-]*) fail "$1: '$2' has a character that no installation path needs" ;;
+    esac
+}
+
+check_paths() {
+    [ -z "$DESTDIR" ] || case $DESTDIR in
+    /*) ;;
+    *) fail "DESTDIR: '$DESTDIR' is not an absolute path: start it with /" ;;
+    esac
+    plain_path PREFIX "$PREFIX"
+    plain_path SBINDIR "$SBINDIR"
+    plain_path LIBEXECDIR "$LIBEXECDIR"
+    plain_path DATADIR "$DATADIR"
+    plain_path DOCDIR "$DOCDIR"
+    plain_path CONFDIR "$CONFDIR"
+    plain_path STATEDIR "$STATEDIR"
+    plain_path HELPERSTATEDIR "$HELPERSTATEDIR"
+    plain_path HELPERLOGDIR "$HELPERLOGDIR"
+    [ -z "$SUDOERSDIR" ] || plain_path SUDOERSDIR "$SUDOERSDIR"
+    [ -z "$UNITDIR" ] || plain_path UNITDIR "$UNITDIR"
+    case $SERVICEUSER in
+    [a-z_]*) ;;
+    *) fail "SERVICEUSER: '$SERVICEUSER' is not a user name" ;;
+    esac
+    case $SERVICEUSER in
+    *[!a-z0-9_-]*) fail "SERVICEUSER: '$SERVICEUSER' is not a user name" ;;
+    esac
+}
+
+wanted() { # PART: is it among those to be installed?
+    case " $parts " in
+    *" $1 "*) return 0 ;;
+    esac
+    return 1
+}
+
+programs() { # the programs of the chosen parts, one a line: DIRECTORY NAME
+    if wanted client; then
+        say "$SBINDIR qualvosec"
+        say "$LIBEXECDIR qualvosec-helper"
+        say "$LIBEXECDIR qualvosec-transaction"
+    fi
+    if wanted admin; then say "$SBINDIR qualvosec-admin"; fi
+    if wanted server; then say "$SBINDIR qualvosec-server"; fi
+}
+
+configs() { # configuration files of the chosen parts, one a line
+    if wanted client; then
+        say qualvosec.conf
+        say helper.conf
+    fi
+    if wanted admin; then say qualvosec_admin.conf; fi
+    if wanted server; then say qualvosec_server.conf; fi
+}
+
+units() {
+    if wanted client; then say qualvosec.service; fi
+    if wanted server; then say qualvosec-server.service; fi
+}
+
+# Copies with the time of the source: bytecode records it, and two installations
+# of one tree are equal. $4 and following: sed expressions.
+place() { # MODE SOURCE TARGET [SED ...]
+    mode=$1 source=$2 target=$3
+    shift 3
+    [ -f "$source" ] || fail "$source: is missing: is the checkout complete?"
+    rm -f "$target.new"
+    if [ $# -gt 0 ]; then
+        sed "$@" "$source" >"$target.new"
+    else
+        cp "$source" "$target.new"
+    fi
+    chmod "$mode" "$target.new"
+    touch -r "$source" "$target.new"
+    mv -f "$target.new" "$target"
+}
+
+find_interpreter() {
+    if [ -n "$DESTDIR" ] || [ "$(id -u)" -ne 0 ] || [ "$TRUST_PYTHON" = yes ]; then
+        interpreter=$("$PYTHON" -IBS tools/interpreter.py) || exit 1
+    else
+        interpreter=$("$PYTHON" -IBS tools/interpreter.py trusted) || exit 1
+    fi
+}
+
+install_modules() {
+    new=$DESTDIR$DATADIR/.qualvosec.new
+    rm -rf "$new"
+    (cd lib && find qualvosec -type d ! -name __pycache__) | while read -r folder; do
+        install -d -m 0755 "$new/$folder"
+    done
+    (cd lib && find qualvosec -name '*.py') | while read -r name; do
+        place 0644 "lib/$name" "$new/$name"
+    done
+    place 0644 lib/qualvosec/paths.py "$new/qualvosec/paths.py" \
+        -e "s|^PYTHON = \".*\"\$|PYTHON = \"$interpreter\"|" \
+        -e "s|^SBIN_DIR = \".*\"\$|SBIN_DIR = \"$SBINDIR\"|" \
+        -e "s|^LIBEXEC_DIR = \".*\"\$|LIBEXEC_DIR = \"$LIBEXECDIR\"|" \
+        -e "s|^CONFIG_DIR = \".*\"\$|CONFIG_DIR = \"$CONFDIR\"|" \
+        -e "s|^STATE_DIR = \".*\"\$|STATE_DIR = \"$STATEDIR\"|" \
+        -e "s|^HELPER_STATE_DIR = \".*\"\$|HELPER_STATE_DIR = \"$HELPERSTATEDIR\"|" \
+        -e "s|^HELPER_LOG_DIR = \".*\"\$|HELPER_LOG_DIR = \"$HELPERLOGDIR\"|" \
+        -e "s|^SERVICE_USER = \".*\"\$|SERVICE_USER = \"$SERVICEUSER\"|"
+    # Without bytecode the resident daemon compiles at every start and is larger.
+    # -d: what the bytecode names as its source is the final place, not the stage.
+    "$interpreter" -IBS -m compileall -q -f -d "$DATADIR/qualvosec" "$new/qualvosec" ||
+        fail "byte-compiling failed"
+    rm -rf "$DESTDIR$DATADIR/.qualvosec.old"
+    if [ -d "$DESTDIR$DATADIR/qualvosec" ]; then
+        mv "$DESTDIR$DATADIR/qualvosec" "$DESTDIR$DATADIR/.qualvosec.old"
+    fi
+    mv "$new/qualvosec" "$DESTDIR$DATADIR/qualvosec"
+    rmdir "$new"
+    rm -rf "$DESTDIR$DATADIR/.qualvosec.old"
+}
+
+install_programs() {
+    programs | while read -r folder name; do
+        install -d -m 0755 "$DESTDIR$folder"
+        place 0755 "bin/$name" "$DESTDIR$folder/$name" \
+            -e "1s|^#!.*|#!$interpreter -IBS|" \
+            -e "s|^LIB = .*|LIB = \"$DATADIR\"|"
+    done
+}
+
+# A configuration that is there belongs to the administrator; the sample beside
+# it always shows what this version knows.
+install_configs() {
+    install -d -m 0755 "$DESTDIR$CONFDIR"
+    configs | while read -r name; do
+        place 0644 "etc/$name" "$DESTDIR$CONFDIR/$name.sample"
+        if [ ! -e "$DESTDIR$CONFDIR/$name" ]; then
+            place 0644 "etc/$name" "$DESTDIR$CONFDIR/$name"
+        fi
+    done
+    if wanted admin; then
+        place 0644 etc/patch.yaml "$DESTDIR$CONFDIR/patch.yaml.sample"
+    fi
+    if wanted client; then
+        for when in pre-patch post-patch pre-reboot; do
+            install -d -m 0755 "$DESTDIR$CONFDIR/hooks.d/$when.d"
+        done
+    fi
+}
+
+install_sudoers() {
+    [ -n "$SUDOERSDIR" ] && wanted client || return 0
+    install -d -m 0755 "$DESTDIR$SUDOERSDIR"
+    # sudo skips names with a dot: the new rule is checked before it counts.
+    new=$DESTDIR$SUDOERSDIR/.qualvosec.check
+    place 0440 etc/sudoers.d/qualvosec "$new" -e "$helper_sed" -e "s|^qualvosec |$SERVICEUSER |"
+    if command -v visudo >/dev/null; then
+        visudo -c -q -f "$new" || fail "$new: visudo refuses it"
+    fi
+    mv -f "$new" "$DESTDIR$SUDOERSDIR/qualvosec"
+}
+
+install_units() {
+    [ -n "$UNITDIR" ] || return 0
+    units | while read -r name; do
+        install -d -m 0755 "$DESTDIR$UNITDIR"
+        place 0644 "systemd/$name" "$DESTDIR$UNITDIR/$name" \
+            -e "s|/usr/local/sbin/|$SBINDIR/|" -e "s|/etc/qualvosec/|$CONFDIR/|" \
+            -e "s|^User=qualvosec\$|User=$SERVICEUSER|" \
+            -e "s|^Group=qualvosec\$|Group=$SERVICEUSER|"
+    done
+}
+
+install_documents() {
+    install -d -m 0755 "$DESTDIR$DOCDIR/examples"
+    for name in README.md CHANGELOG.md LICENSE; do
+        place 0644 "$name" "$DESTDIR$DOCDIR/$name"
+    done
+    if wanted client; then
+        place 0644 etc/doas.conf.sample "$DESTDIR$DOCDIR/examples/doas.conf" \
+            -e "$helper_sed" -e "s| nopass qualvosec as | nopass $SERVICEUSER as |"
+    fi
+    if wanted server; then
+        place 0644 etc/nginx/qualvosec.conf "$DESTDIR$DOCDIR/examples/nginx-qualvosec.conf"
+    fi
+}
+
+next_steps() {
+    [ -z "$DESTDIR" ] || return 0
+    say ""
+    say "QualvoSec is installed and starts $interpreter. Next, as root:"
+    say "  make install-users                    the system users, if they are not there yet"
+    if wanted client; then
+        say "  edit $CONFDIR/qualvosec.conf    at least: server"
+        say "  $SBINDIR/qualvosec -c $CONFDIR/qualvosec.conf configtest"
+        if [ -n "$UNITDIR" ]; then
+            say "  systemctl daemon-reload && systemctl enable --now qualvosec"
+        fi
+        say "Where doas is used instead of sudo: see $DOCDIR/examples/doas.conf"
+    fi
+}
+
+uninstall() {
+    programs | while read -r folder name; do
+        rm -f "$DESTDIR$folder/$name"
+    done
+    configs | while read -r name; do
+        rm -f "$DESTDIR$CONFDIR/$name.sample"
+    done
+    rm -f "$DESTDIR$CONFDIR/patch.yaml.sample"
+    if [ -n "$SUDOERSDIR" ]; then rm -f "$DESTDIR$SUDOERSDIR/qualvosec"; fi
+    if [ -n "$UNITDIR" ]; then
+        units | while read -r name; do
+            rm -f "$DESTDIR$UNITDIR/$name"
+        done
+    fi
+    for name in README.md CHANGELOG.md LICENSE examples/doas.conf examples/nginx-qualvosec.conf; do
+        rm -f "$DESTDIR$DOCDIR/$name"
+    done
+    rm -rf "$DESTDIR$DATADIR/qualvosec" "$DESTDIR$DATADIR/.qualvosec.new" \
+        "$DESTDIR$DATADIR/.qualvosec.old"
+    remove_empty "$DOCDIR/examples" "$DOCDIR" "$DATADIR" "$LIBEXECDIR" \
+        "$CONFDIR/hooks.d/pre-patch.d" "$CONFDIR/hooks.d/post-patch.d" \
+        "$CONFDIR/hooks.d/pre-reboot.d" "$CONFDIR/hooks.d" "$CONFDIR"
+    [ -n "$DESTDIR" ] || say "configuration in $CONFDIR and state in $STATEDIR are left as they are"
+}
+
+remove_empty() { # our own directories only: never one that others use, too
+    for folder in "$@"; do
+        rmdir "$DESTDIR$folder" 2>/dev/null || :
+    done
+}
+
+nologin() {
+    for shell in /usr/sbin/nologin /sbin/nologin /usr/bin/false; do
+        if [ -x "$shell" ]; then
+            say "$shell"
+            return
+        fi
+    done
+    say /bin/false
+}
+
+make_user() { # NAME DESCRIPTION
+    if id -u "$1" >/dev/null 2>&1; then
+        say "user $1 is there"
+        return
+    fi
+    if command -v pw >/dev/null; then # FreeBSD
+        pw useradd "$1" -c "$2" -d /nonexistent -s "$(nologin)" -w no
+    elif [ "$(uname -s)" = OpenBSD ] || [ "$(uname -s)" = NetBSD ]; then
+        useradd -g =uid -c "$2" -s "$(nologin)" -d /var/empty -r 100..999 "$1"
+    elif command -v useradd >/dev/null; then
+        useradd --system --user-group --no-create-home --home-dir /nonexistent \
+            --comment "$2" --shell "$(nologin)" "$1"
+    elif command -v adduser >/dev/null; then # busybox
+        addgroup -S "$1"
+        adduser -S -D -H -h /nonexistent -s "$(nologin)" -G "$1" -g "$2" "$1"
+    else
+        fail "no tool to create users was found: create the system user $1 without a login shell"
+    fi
+    say "user $1 created"
+}
+
+users() {
+    [ -z "$DESTDIR" ] || fail "users are made on the running system: leave DESTDIR empty"
+    [ "$(id -u)" -eq 0 ] || fail "users can be made by root only"
+    if wanted client; then
+        make_user "$SERVICEUSER" "QualvoSec client"
+        # systemd makes it by itself; elsewhere nobody else does.
+        install -d -m 0700 "$STATEDIR"
+        chown "$SERVICEUSER" "$STATEDIR"
+    fi
+    if wanted server; then make_user qualvosec-server "QualvoSec manifest server"; fi
+}
+
+verb=${1:-}
+[ $# -eq 0 ] || shift
+parts=${*:-client admin server}
+for part in $parts; do
+    case $part in
+    client | admin | server) ;;
+    *) fail "$part: no such part: use client, admin or server" ;;
+    esac
+done
+if [ "$UNITDIR" = auto ]; then
+    UNITDIR=
+    if [ "$(uname -s)" = Linux ]; then UNITDIR=$PREFIX/lib/systemd/system; fi
+fi
+state=/var/db/qualvosec
+if [ "$(uname -s)" = Linux ]; then state=/var/lib/qualvosec; fi
+if [ "$STATEDIR" = auto ]; then STATEDIR=$state; fi
+if [ "$HELPERSTATEDIR" = auto ]; then HELPERSTATEDIR=$state-helper; fi
+check_paths
+helper_sed="s|/usr/local/libexec/qualvosec/qualvosec-helper|$LIBEXECDIR/qualvosec-helper|"
+
+case $verb in
+install)
+    find_interpreter
+    install -d -m 0755 "$DESTDIR$DATADIR"
+    install_modules
+    install_programs
+    install_configs
+    install_sudoers
+    install_units
+    install_documents
+    next_steps
+    ;;
+uninstall) uninstall ;;
+users) users ;;
+*) fail "'$verb': no such command: use install, uninstall or users" ;;
+esac
