@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Access logs of several servers, in any order, with anything in them."""
+
+import bz2
+import calendar
+import glob
+import gzip
+import io
+import lzma
+import os
+import random
+import shutil
+import tempfile
+import unittest
+
+from qualvosec import useragent
+from qualvosec.admin import accesslog
+
+from tests import DATA
+
+FOLDER = os.path.join(DATA, "accesslog")
+HOSTILE = ("\x00", "\x1b", "\x9b", "\x07", "\r", '"', "\\", "\\\"", "[", "]", " ", "\t", "\xff",
+           "QualvoSec ", "[23/Nov/2026:05:00:00 +0000] ", "a" * 300, "(s1 ", "%s", "\x7f", "' \"")
+
+
+def at(text):
+    day, hour, minute, second = text.split()[0], *text.split()[1].split(":")
+    year, month, date = day.split("-")
+    return calendar.timegm((int(year), int(month), int(date),
+                            int(hour), int(minute), int(second)))
+
+
+def line(name="a.example.org", time="23/Nov/2026:05:00:00 +0000", source="192.0.2.1",
+         status="200", agent=None):
+    return '%s - - [%s] "GET /patch.yaml HTTP/1.1" %s 12 "-" "%s"\n' % (
+        source, time, status, agent or "QualvoSec 1.0.0 " + name)
+
+
+def data(name):
+    return accesslog.read([os.path.join(FOLDER, name)])
+
+
+def short(log):
+    return {name: (seen.source, seen.sighting.token.outcome if seen.sighting.token else None)
+            for name, seen in log.hosts.items()}
+
+
+class Scratch(unittest.TestCase):
+
+    def setUp(self):
+        self.folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, self.folder)
+
+    def write(self, name, text):
+        path = os.path.join(self.folder, name)
+        with open(path, "wb") as file:
+            file.write(text if isinstance(text, bytes) else text.encode("latin-1"))
+        return path
+
+    def read(self, *texts, **options):
+        paths = [self.write("log%d" % number, text) for number, text in enumerate(texts)]
+        return accesslog.read(paths, **options)
+
+
+class FormatTest(unittest.TestCase):
+
+    def test_combined_as_nginx_writes_it(self):
+        log = data("nginx-combined.log")
+        self.assertEqual(short(log), {"web01.example.org": ("192.0.2.11", "ok"),
+                                      "web02.example.org": ("192.0.2.12", "failed")})
+        self.assertEqual(log.hosts["web02.example.org"].time, at("2026-11-23 00:00:00"))
+        self.assertEqual((log.sightings, log.broken), (2, 0))
+
+    def test_vhost_combined_as_apache_writes_it(self):
+        log = data("apache-vhost-combined.log")
+        self.assertEqual(short(log), {
+            "web05.example.org": ("192.0.2.21", "nothing"),
+            "web06.example.org": ("client.example.net", None),
+            "web07.example.org": ("2001:db8::21", None)})
+        self.assertEqual(log.hosts["web05.example.org"].time, at("2026-11-23 04:12:00"))
+
+    def test_lighttpd_writes_the_virtual_host_as_second_word(self):
+        self.assertEqual(short(data("lighttpd.log")), {
+            "web08.example.org": ("192.0.2.31", "partial"),
+            "web09.example.org": ("192.0.2.32", None)})
+
+    def test_openbsd_httpd_with_its_two_further_fields(self):
+        self.assertEqual(short(data("openbsd-httpd.log")), {
+            "bsd01.example.org": ("192.0.2.41", "ok"),
+            "bsd02.example.org": ("2001:db8::41", None)})
+
+    def test_lines_of_the_original_client(self):
+        log = data("original-client.log")
+        self.assertEqual(short(log), {"giro48.example.org": ("192.0.2.51", None)})
+        self.assertEqual(log.hosts["giro48.example.org"].time, at("2024-02-08 08:15:10"))
+        self.assertEqual(log.hosts["giro48.example.org"].first, at("2024-02-08 02:15:10"))
+
+    def test_the_common_format_is_named_because_it_shows_nobody(self):
+        log = data("common.log")
+        self.assertEqual(log.hosts, {})
+        self.assertEqual(log.anonymous, (os.path.join(FOLDER, "common.log"),))
+        self.assertEqual(data("nginx-combined.log").anonymous, ())
+
+    def test_hostile_lines_are_counted_and_forge_nobody(self):
+        log = data("hostile.log")
+        self.assertEqual(short(log), {"real.example.org": ("192.0.2.71", None)})
+        self.assertEqual(log.hosts["real.example.org"].time, at("2026-11-23 05:00:09"))
+        self.assertEqual((log.sightings, log.broken), (1, 8))
+
+    def test_every_file_of_the_corpus_has_a_test(self):
+        self.assertEqual(len(glob.glob(os.path.join(FOLDER, "*.log"))), 7)
+
+
+class ReadTest(Scratch):
+
+    def test_the_newest_time_wins_whatever_the_order_of_lines_and_files(self):
+        new = line(time="23/Nov/2026:05:00:00 +0000", source="192.0.2.2")
+        old = line(time="23/Nov/2026:05:30:00 +0100", source="192.0.2.1")
+        for texts in ((new + old,), (old + new,), (new, old), (old, new)):
+            seen = self.read(*texts).hosts["a.example.org"]
+            self.assertEqual((seen.source, seen.time), ("192.0.2.2", at("2026-11-23 05:00:00")))
+            self.assertEqual(seen.first, at("2026-11-23 04:30:00"))
+            self.assertEqual(seen.nearby, (("192.0.2.1", at("2026-11-23 04:30:00")),))
+
+    def test_answers_that_brought_no_manifest_are_no_sightings(self):
+        for status, count in (("200", 1), ("304", 1), ("206", 1), ("404", 0), ("403", 0),
+                              ("301", 0), ("500", 0), ("401", 0)):
+            self.assertEqual(self.read(line(status=status)).sightings, count, status)
+
+    def test_compressed_files_are_known_by_their_content(self):
+        text = (line() + line("b.example.org")).encode("ascii")
+        paths = [self.write("a.gz", gzip.compress(text)), self.write("b.bz2", bz2.compress(text)),
+                 self.write("c.xz", lzma.compress(text)), self.write("d", gzip.compress(text))]
+        log = accesslog.read(paths)
+        self.assertEqual((log.sightings, log.faults), (8, ()))
+
+    def test_a_damaged_file_is_a_fault_and_the_rest_still_counts(self):
+        noise = "".join(line("h%d.b" % random.randrange(10 ** 9)) for _ in range(3000))
+        whole = gzip.compress(noise.encode("ascii"))
+        for cut in (whole[:-20], whole[:len(whole) // 2], whole[:500] + b"\xff" * 100):
+            bad = self.write("bad.gz", cut)
+            log = accesslog.read([bad, self.write("good", line())])
+            self.assertEqual(len(log.faults), 1)
+            self.assertTrue(log.faults[0].startswith(bad + ": "), log.faults)
+            self.assertIn("a.example.org", log.hosts)
+
+    def test_a_missing_file_is_a_fault(self):
+        log = accesslog.read([os.path.join(self.folder, "none")])
+        self.assertIn("no such file", log.faults[0])
+
+    def test_globs_and_several_paths_name_each_file_once(self):
+        self.write("access.log", line())
+        self.write("access.log.1", line())
+        path = os.path.join(self.folder, "access.log")
+        self.assertEqual(accesslog.expand([path + "*", path]), [path, path + ".1"])
+        for bad in (path + ".gone", os.path.join(self.folder, "x*"), self.folder):
+            with self.assertRaises(accesslog.LogError):
+                accesslog.expand([path, bad])
+
+    def test_a_name_with_glob_characters_is_first_a_name(self):
+        path = self.write("access[1].log", line())
+        self.assertEqual(accesslog.expand([path]), [path])
+
+    def test_the_time_the_logs_cover_is_that_of_all_their_lines(self):
+        other = '192.0.2.1 - - [%s] "GET / HTTP/1.1" 200 1 "-" "curl"\n'
+        log = self.read(other % "20/Nov/2026:00:00:00 +0000" + line(),
+                        line() + other % "24/Nov/2026:00:00:00 +0000", "")
+        self.assertEqual((log.begins, log.ends),
+                         (at("2026-11-20 00:00:00"), at("2026-11-24 00:00:00")))
+        self.assertEqual(self.read("")[1:3], (0, 0))
+
+    def test_a_time_inside_a_field_does_not_stretch_what_the_logs_cover(self):
+        agent = "x [01/Jan/1999:00:00:00 +0000] "
+        self.assertEqual(self.read(line(agent=agent)).begins, at("2026-11-23 05:00:00"))
+
+    def test_a_line_over_the_limit_is_skipped_whole(self):
+        for size in (9000, 300000, 2000000):
+            long = line(agent="QualvoSec 1.0.0 a.b " + "x" * size)
+            log = self.read(line() + long + line("b.example.org"))
+            self.assertEqual((log.sightings, log.overlong, log.broken), (2, 1, 0), size)
+
+    def test_a_file_without_line_ends_does_not_fill_the_memory(self):
+        class Endless(io.RawIOBase):
+            left = 2000
+
+            def read(self, size=-1):
+                self.left -= 1
+                return b"x" * 20000 if self.left > 0 else b""
+        pieces = list(accesslog._pieces(Endless()))
+        self.assertLess(sum(map(len, pieces)), 300000)
+
+    def test_strangers_are_bounded_and_listed_hosts_are_not_crowded_out(self):
+        limit = accesslog.MAX_STRANGERS
+        try:
+            accesslog.MAX_STRANGERS = 10
+            text = "".join(line("h%d.b" % number) for number in range(30)) + line()
+            log = self.read(text, listed={"a.example.org"})
+        finally:
+            accesslog.MAX_STRANGERS = limit
+        self.assertEqual((len(log.hosts), log.strangers), (11, 20))
+        self.assertIn("a.example.org", log.hosts)
+
+    def test_sources_of_one_host_are_bounded(self):
+        text = "".join(line(source="192.0.2.%d" % number) for number in range(200))
+        self.assertLessEqual(len(self.read(text).hosts["a.example.org"].nearby), 3)
+
+
+def slow_fields(text):
+    """Cut the quoted fields of a line one character at a time."""
+    fields, field, is_in, is_escaped = [], "", False, False
+    for char in text:
+        if not is_in:
+            is_in, field = char == '"', ""
+        elif is_escaped:
+            field, is_escaped = field + char, False
+        elif char == "\\":
+            field, is_escaped = field + char, True
+        elif char == '"':
+            fields.append(field)
+            is_in = False
+        else:
+            field += char
+    return fields
+
+
+def slow_sightings(text):
+    """Return (sightings, newest time by name) of lines in plain combined format."""
+    count, newest = 0, {}
+    for row in text.split("\n"):
+        fields = slow_fields(row[row.find('] "') + 2:])
+        if "QualvoSec " not in row or len(row) > accesslog.MAX_LINE or len(fields) < 3:
+            continue
+        found = useragent.read(fields[2])
+        status = row.split('" ')[1][:3]
+        if found is not None and (status.startswith("2") or status == "304"):
+            count += 1
+            time = at("2026-11-%s %s" % (row.split("[")[1][:2], row.split("[")[1][12:20]))
+            newest[found.fqdn] = max(time, newest.get(found.fqdn, 0))
+    return count, newest
+
+
+class FuzzTest(Scratch):
+
+    def test_counts_agree_with_a_slow_reader_when_agents_and_referers_are_garbage(self):
+        seed = random.randrange(2 ** 32)
+        rng = random.Random(seed)
+        rows = []
+        safe = [text for text in HOSTILE if not set(text) & set('"\r\n\x85')]
+        for _ in range(1500):
+            agent = rng.choice(("QualvoSec 1.0.0 h%d.example.org" % rng.randrange(40), "curl/8",
+                                "QualvoSec 1.0.0 h1.b (s1 w=- r=- u=0 k=0 p=0 b=no)"))
+            if rng.random() < 0.3:
+                agent += rng.choice(safe).replace("\\", "\\\\")
+            referer = rng.choice(("-", "http://x/\\\"y", "QualvoSec 1.0.0 h2.b", "\\\\"))
+            rows.append('192.0.2.1 - - [%02d/Nov/2026:%02d:00:%02d +0000] "GET /p HTTP/1.1" %s 1 '
+                        '"%s" "%s"' % (rng.randrange(1, 29), rng.randrange(24), rng.randrange(60),
+                                       rng.choice(("200", "304", "404")), referer, agent))
+        text = "\n".join(rows)
+        log = self.read(text)
+        count, newest = slow_sightings(text)
+        self.assertEqual(log.sightings, count, "seed %d" % seed)
+        self.assertEqual({name: seen.time for name, seen in log.hosts.items()}, newest,
+                         "seed %d" % seed)
+        self.assertGreater(count, 100)
+
+    def test_mutated_lines_never_raise_and_only_host_names_come_out(self):
+        seed = random.randrange(2 ** 32)
+        rng = random.Random(seed)
+        good = []
+        for path in glob.glob(os.path.join(FOLDER, "*.log")):
+            with open(path, encoding="latin-1") as file:
+                good.extend(file.read().split("\n"))
+        rows = []
+        for _ in range(10000):
+            row = rng.choice(good)
+            for _ in range(rng.randrange(1, 5)):
+                place = rng.randrange(len(row) + 1)
+                row = row[:place] + rng.choice(HOSTILE) + row[place + rng.choice((0, 0, 1, 9)):]
+            rows.append(row)
+        with self.subTest(seed=seed):
+            log = self.read("\n".join(rows))
+        for name, seen in log.hosts.items():
+            text = "%s %s %s %s" % (name, seen.source, seen.sighting, seen.nearby)
+            self.assertTrue(text.isprintable(), "seed %d: %a" % (seed, text))
+            self.assertEqual(text, text.encode("ascii", "replace").decode("ascii"),
+                             "seed %d" % seed)
+        self.assertGreater(log.broken, 50)
+
+
+if __name__ == "__main__":
+    unittest.main()
