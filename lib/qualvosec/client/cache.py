@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The last accepted answer of the fetch process: policy.json, the client's only cache.
+
+It is read back as carefully as state.json. What does not read is moved aside
+and fetched again: until then there is no policy, and nothing is patched.
+"""
+
+import json
+import os
+from typing import Dict
+from typing import Mapping
+from typing import Optional
+from typing import Tuple
+
+from qualvosec import files
+from qualvosec.client.state import StateError
+from qualvosec.client.state import move_aside
+from qualvosec.client.state import read_own
+
+NAME = "policy.json"
+MAX_BYTES = 1 << 17   # the fetch process writes at most 64 KiB; ours adds when and from where
+
+
+def load(directory: str, uid: int) -> Tuple[Optional[Dict[str, object]], str]:
+    """Return (the object that was saved or None, why it was moved aside or "").
+
+    The caller checks the keys, as it does for every line of the fetch process.
+    Raises StateError when the file can be neither read nor moved aside.
+    """
+    data, why = read_own(directory, NAME, MAX_BYTES, uid)
+    if data is None:
+        return None, why
+    try:
+        value = json.loads(data.decode("ascii"))
+        if type(value) is dict:
+            return value, ""
+        why = "is not an object"
+    except (ValueError, RecursionError) as error:
+        why = str(error)
+    return None, move_aside(os.path.join(directory, NAME), "%s: %s" % (
+        os.path.join(directory, NAME), why))
+
+
+def save(directory: str, line: Mapping[str, object]) -> None:
+    """Make an accepted answer durable; raises StateError."""
+    data = json.dumps(dict(line), sort_keys=True).encode("ascii") + b"\n"
+    if len(data) > MAX_BYTES:
+        raise StateError("%s: an answer of %d bytes is too large to keep" % (NAME, len(data)))
+    try:
+        files.write_atomic(os.path.join(directory, NAME), data)
+    except files.FileError as error:
+        raise StateError("%s; the policy cannot be kept" % error) from error

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What lies ahead of a host and behind it, as far as windows tell: pure questions.
+
+Which opening was used up, which comes next, when to ask the server before it,
+whether the host is overdue, and whether its clock may be believed at all.
+"""
+
+from typing import NamedTuple
+from typing import Optional
+from typing import Sequence
+
+from qualvosec.client.state import State
+from qualvosec.manifest import window
+from qualvosec.manifest.policy import Policy
+from qualvosec.manifest.window import Opening
+from qualvosec.manifest.window import Zone
+
+FETCH_AHEAD_S = 600
+BOOT_SETTLES_S = 900
+OVERDUE_WINDOWS = 2
+
+
+class View(NamedTuple):
+    """What the host is told, seen from here."""
+
+    policy: Optional[Policy]
+    why: str        # "" (in force) | unlisted | invalid | expired | unknown (none has arrived yet)
+    detail: str     # one line for people, "" when `why` says it all
+    fqdn: str
+    zone: Zone = window.host_zone
+
+
+def active(view: View) -> Optional[Policy]:
+    """Return the policy whose windows count, also while it is expired; None when there is none."""
+    if view.policy is None or view.why not in ("", "expired") or not view.policy.patch:
+        return None
+    return view.policy
+
+
+def is_consumed(state: State, opening: Opening, done: Sequence[str] = ()) -> bool:
+    """Say whether the window has had its run; `done` are the windows that root knows as committed.
+
+    A window that overlaps a consumed one is the same window under a changed
+    schedule. The same nominal day of one schedule is the same window under
+    changed rules of the time zone.
+    """
+    if state.consumed_date == opening.date and state.consumed_date:
+        return True
+    length = opening.closes - opening.opens
+    pairs = list(state.consumed)
+    for name in done:
+        try:
+            opens = window.opens_of(name)
+        except window.WindowError:
+            # Root may have been asked by hand, with a name of the administrator's own.
+            continue
+        pairs.append((opens, opens))
+    return any(opens == opening.opens or abs(opens - opening.opens) < length
+               or opens <= opening.opens < closes for opens, closes in pairs)
+
+
+def next_start(view: View, state: State, now: int) -> Optional[Opening]:
+    """Return the next window whose start lies ahead and that has not had its run."""
+    policy = active(view)
+    if policy is None:
+        return None
+    current = window.latest(policy, now, view.fqdn, view.zone)
+    ahead = window.openings(policy, now, 3, view.fqdn, view.zone)
+    for opening in ([current] if current is not None else []) + ahead:
+        if opening.start > now and not is_consumed(state, opening):
+            return opening
+    return None
+
+
+def fetch_due(view: View, state: State, now: int, fetched: int) -> bool:
+    """Say whether the fetch that belongs to the next start is still to be made.
+
+    `fetched` is when the last attempt was made, failed or not: its answer
+    decides, and if it failed, the last policy stands.
+    """
+    opening = next_start(view, state, now)
+    if opening is None or now < opening.start - FETCH_AHEAD_S:
+        return False
+    return not opening.start - FETCH_AHEAD_S <= fetched <= now
+
+
+def overdue(view: View, state: State, now: int) -> bool:
+    """Say whether two windows in a row have passed without a success."""
+    if state.failures >= OVERDUE_WINDOWS:
+        return True
+    policy = active(view)
+    if policy is None or not state.since:
+        return False
+    base = max(state.success, state.since)
+    passed = window.openings(policy, base, OVERDUE_WINDOWS, view.fqdn, view.zone)
+    late = policy.catch_up * window.HOUR_S
+    return len(passed) == OVERDUE_WINDOWS and passed[-1].closes + late <= now
+
+
+def clock_plausible(now: int, uptime: int, seen: int, dated: Optional[bool]) -> bool:
+    """Say whether the wall clock may decide about windows.
+
+    `dated`: did a fetch of this boot (and since the last step of the clock) see
+    a Date within five minutes; None when there was none. Without it the clock
+    must have had fifteen minutes to settle and not be before what was seen.
+    """
+    return dated is True or (uptime > BOOT_SETTLES_S and now >= seen)

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What a run came to: root's record, or its absence, turned into the window's outcome. Pure.
+
+Only a run that reached the package manager's commit phase, or that found there
+was nothing to commit, uses its window up. What root could not finish is
+interrupted; a window that passes without an attempt is missed. Each window is
+concluded once.
+"""
+
+from typing import Optional
+from typing import Tuple
+
+from qualvosec.client.record import Record
+from qualvosec.client.state import MAX_CONSUMED
+from qualvosec.client.state import Result
+from qualvosec.client.state import State
+
+RETRY_S = 300
+REASON_LENGTH = 400
+SUCCESSES = ("ok", "nothing", "partial")
+FINAL = SUCCESSES + ("unsupported",)
+NOT_RUN = ("refused", "locked")
+
+
+def key(record: Optional[Record]) -> Tuple[str, str, int]:
+    """Return what tells one record from the next: window, operation, when it was accepted."""
+    return (record.window, record.op, record.accepted) if record is not None else ("", "", 0)
+
+
+def conclude(state: State, record: Record) -> State:
+    """Take over the outcome of a finished run or repair."""
+    last = Result(
+        window=record.window, outcome=record.outcome, reason=record.reason[:REASON_LENGTH],
+        finished=record.finished, upgraded=record.upgraded, kept=record.kept,
+        pending=record.pending, clean=record.clean,
+        due=state.last.due if record.outcome in NOT_RUN else record.reboot,
+        due_reasons=tuple(reason[:REASON_LENGTH] for reason in record.reboot_reasons),
+        config_files=record.config_files)
+    if record.op == "repair":
+        what = "repaired" if record.clean else "repair failed"
+        last = last._replace(outcome="interrupted", reason=(
+            "interrupted; %s: %s" % (what, record.reason))[:REASON_LENGTH])
+    state = state._replace(phase="patched", last=last, retry=record.finished + RETRY_S)
+    if record.committed or record.outcome in FINAL or record.op == "repair":
+        state = consume(state, record.outcome in SUCCESSES and record.op == "upgrade")
+    if record.reboot_requested:
+        # The request of a daemon that has forgotten it: wait for it, ask for no second one.
+        return state._replace(phase="rebooting", begun=record.reboot_requested,
+                              reboot="requested", reboot_reason="", tries=1)
+    return state
+
+
+def consume(state: State, success: bool) -> State:
+    """Use up the window of the run in hand."""
+    pair = (state.opens, state.closes)
+    if pair not in state.consumed:
+        state = state._replace(consumed=(state.consumed + (pair,))[-MAX_CONSUMED:],
+                               consumed_date=state.date)
+    if success:
+        return state._replace(success=state.opens, failures=0, concluded=state.window,
+                              trouble="", hold=0)
+    return without_success(state, state.window)
+
+
+def without_success(state: State, name: str) -> State:
+    """Count a window that brought no success, once."""
+    if state.concluded == name:
+        return state
+    return state._replace(concluded=name, failures=state.failures + 1)
+
+
+def interrupted(state: State, record: Record, now: int) -> State:
+    """Judge a run that is neither finished nor alive."""
+    last = Result(window=record.window, outcome="interrupted", finished=now,
+                  reason="stopped in phase %s" % record.phase, clean=False)
+    if record.op == "repair":
+        last = last._replace(reason="the repair was interrupted as well")
+        return consume(state._replace(phase="patched", last=last), False)
+    if record.committed:
+        state = consume(state._replace(last=last), False)
+        return state._replace(op="repair", tries=0)
+    clean = state.last.clean and record.phase != "recover"
+    return state._replace(phase="patched", retry=now + RETRY_S, last=last._replace(clean=clean))
+
+
+def close(state: State, now: int, name: str) -> State:
+    """A window has passed without a run that counts: its last outcome stands, or it was missed."""
+    if state.last.window != name:
+        blocked, outcome, reason = state.obstacle
+        if blocked != name:
+            outcome, reason = "missed", "the host was off or asleep, or its clock was not believed"
+        state = state._replace(last=Result(
+            window=name, outcome=outcome, reason=reason, finished=now,
+            clean=state.last.clean, due=state.last.due, due_reasons=state.last.due_reasons))
+    return without_success(state, name)
