@@ -217,7 +217,7 @@ def cgroup_killed(trial: Trial) -> None:
     check_equal(len(trial.configured("e2e-slow", "1.1")), 1, "runs of the slow postinst")
     wait_for("the reboot that belongs to the run", lambda: trial.box.reboots == 1, 90)
     trial.box.wait_booted()
-    wait_status(trial, "reboot", "verified")
+    wait_status(trial, "reboot", "state", "verified")
     stays("reboots", trial, 1)
 
 
@@ -233,7 +233,7 @@ def service_stopped(trial: Trial) -> None:
     check_equal(trial.record()["finished"], 0, "finished, with the postinst waiting")
     _go(trial)
     outcome(trial, "ok")
-    wait_status(trial, "outcome", "ok")
+    wait_status(trial, "last_run", "outcome", "ok")
     check_equal(len(trial.configured("e2e-slow", "1.1")), 1, "runs of the slow postinst")
 
 
@@ -289,7 +289,7 @@ def reboot_forbidden(trial: Trial) -> None:
     trial.publish_open(reboot=True)
     trial.start_service()
     outcome(trial, "ok")
-    wait_status(trial, "reboot", "failed")
+    wait_status(trial, "reboot", "state", "failed")
     check(trial.health().returncode != 0, "a refused reboot is healthy")
     stays("reboots", trial, 0)
 

@@ -49,13 +49,14 @@ def outcome(trial: Trial, wanted: str) -> Dict[str, object]:
     return record
 
 
-def wait_status(trial: Trial, key: str, value: object, timeout_s: float = 60.0) -> None:
+def wait_status(trial: Trial, part: str, key: str, value: object) -> None:
     """Wait until /status shows this value."""
-    wait_for(
-        "/status with %s = %r" % (key, value),
-        lambda: trial.status().get(key) == value,
-        timeout_s,
-    )
+
+    def found() -> object:
+        fields = trial.status().get(part)
+        return fields.get(key) if isinstance(fields, dict) else None
+
+    wait_for("/status with %s: %s = %r" % (part, key, value), lambda: found() == value, 60)
 
 
 def only_the_helper_was_asked_for(trial: Trial) -> None:
@@ -90,7 +91,7 @@ def window_open(trial: Trial) -> None:
         check_equal(trial.version(name), "1.1", name)
         check_equal(trial.configured(name, "1.1"), [first_boot], name + " configured in boots")
     wait_for("the service after boot", trial.active, 30)
-    wait_status(trial, "reboot", "verified")
+    wait_status(trial, "reboot", "state", "verified")
     wait_for("the outcome in the access log", lambda: trial.admin_row()["Status"] == "ok", 60)
     check_equal(trial.admin_row(OTHER)["Status"], "never seen", "status of the other host")
     check_equal(trial.health().returncode, 0, "exit code of qualvosec status")
@@ -108,7 +109,7 @@ def doas(trial: Trial) -> None:
     outcome(trial, "ok")
     wait_for("the reboot", lambda: trial.box.reboots == 1, 90)
     trial.box.wait_booted()
-    wait_status(trial, "reboot", "verified")
+    wait_status(trial, "reboot", "state", "verified")
     check_equal(trial.version("e2e-victim"), "1.1", "e2e-victim")
     stays("reboots", trial, 1)
 
@@ -173,7 +174,7 @@ def reboot_required(trial: Trial) -> None:
     check("e2e-reboot" in str(record["reboot_reasons"]), "reasons: %r" % record["reboot_reasons"])
     wait_for("the reboot", lambda: trial.box.reboots == 1, 90)
     trial.box.wait_booted()
-    wait_status(trial, "reboot", "verified")
+    wait_status(trial, "reboot", "state", "verified")
     stays("reboots", trial, 1)
 
 
@@ -184,7 +185,7 @@ def reboot_not_required(trial: Trial) -> None:
     trial.publish_open(reboot="required")
     trial.start_service()
     check_equal(outcome(trial, "ok")["reboot"], "no", "reboot in the record")
-    wait_status(trial, "reboot", "no")
+    wait_status(trial, "reboot", "state", "no")
     stays("reboots", trial, 0)
 
 
@@ -206,14 +207,14 @@ def once_a_window(trial: Trial) -> None:
     trial.publish_open()
     trial.start_service()
     first = outcome(trial, "ok")
-    wait_status(trial, "outcome", "ok")
+    wait_status(trial, "last_run", "outcome", "ok")
     second = trial.qualvosec()
     check(second.returncode != 0, "a second daemon runs beside the first: " + second.text)
     check("Traceback" not in second.err, second.text)
     debs = "%s/e2e-victim_1.0_all.deb" % system.OLD_PACKAGES
     check_equal(trial.box.run(["dpkg", "-i", debs]).returncode, 0, "dpkg -i")
     trial.box.run(["systemctl", "restart", SERVICE])
-    wait_status(trial, "outcome", "ok")
+    wait_status(trial, "last_run", "outcome", "ok")
     stays("reboots", trial, 0)
     trial.box.run(["systemctl", "stop", SERVICE])
     trial.box.run(["sh", "-c", "rm -f %s/*.json" % trial.paths.state])

@@ -70,8 +70,7 @@ def _copy_checkout(checkout: str, target: str) -> None:
 _INSTALL = """
 cd %s
 make install PREFIX=/usr/local PYTHON=/usr/bin/python3
-useradd --system --user-group --no-create-home --home-dir /nonexistent \
-    --shell /usr/sbin/nologin %s
+make install-users
 useradd --create-home --shell /bin/sh bob
 passwd -d root >/dev/null
 """
@@ -113,7 +112,7 @@ def build(base: str, work: str, checkout: str, name: str) -> System:
         shutil.copy(os.path.join(packages, "key.gpg"), root + "/etc/apt/keyrings/e2e.gpg")
         with open(root + "/etc/apt/sources.list", "w", encoding="ascii") as file:
             file.write(aptrepo.sources(webserver.REPO_PORT))
-        log = container.prepare(root, name, _INSTALL % (SOURCE, USER))
+        log = container.prepare(root, name, _INSTALL % SOURCE)
         with open(os.path.join(work, "install.log"), "w", encoding="utf-8") as file:
             file.write(log)
         paths = _read_paths(container.prepare(root, name, _ASK_PATHS % " ".join(NAMES)))
