@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""apt: Debian, Ubuntu and what descends from them.
+
+Packages are left out by a preferences file that lives as long as one command,
+never by a hold. The run is `apt-get upgrade --with-new-pkgs --no-remove`, which
+neither removes nor downgrades, keeps the marks of automatically installed packages and
+takes no names; it is simulated before with the same arguments. Facts:
+apt-get(8), apt_preferences(5), dpkg(1), dpkg-query(1).
+"""
+
+import contextlib
+import fcntl
+import os
+import re
+import struct
+from typing import Collection
+from typing import Dict
+from typing import Iterator
+from typing import List
+from typing import Optional
+from typing import Sequence
+from typing import Set
+from typing import Tuple
+
+from qualvosec import command
+from qualvosec import files
+from qualvosec.helper.managers import apt_text as text
+from qualvosec.helper.managers import base
+from qualvosec.helper.managers import kernel
+from qualvosec.helper.managers import names
+
+ENVIRONMENT = {
+    "PATH": command.FIXED_PATH, "HOME": "/root", "LC_ALL": "C", "TERM": "dumb",
+    "DEBIAN_FRONTEND": "noninteractive", "DEBIAN_PRIORITY": "critical",
+    "APT_LISTCHANGES_FRONTEND": "none", "APT_LISTBUGS_FRONTEND": "none",
+    "UCF_FORCE_CONFFOLD": "1", "NEEDRESTART_SUSPEND": "1",
+}
+LOCKS = ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock", "/var/lib/apt/lists/lock",
+         "/var/cache/apt/archives/lock")
+REFRESH_S = 900
+SIMULATE_S = 300
+_KEEP_CONFIG = ("--force-confdef", "--force-confold")
+_OPTIONS = ("-o", "Dpkg::Use-Pty=0", "-o", "Dpkg::Options::=--force-confdef",
+            "-o", "Dpkg::Options::=--force-confold")
+_UPGRADE = ("upgrade", "--with-new-pkgs")
+_LOCKED = re.compile(r"Could not get lock|is another process using it|frontend lock"
+                     r"|Unable to lock")
+_INCOMPLETE = re.compile(r"(?m)^(?:W: (?:Failed to fetch|An error occurred|Some index files)|Err:"
+                         r"|E:).*$")
+_STATUS = "-f=${binary:Package}\\t${Version}\\t${Architecture}\\t${db:Status-Abbrev}\\n"
+
+
+class Apt(base.Manager):
+    """apt-get, apt-cache, apt-mark, dpkg and dpkg-query; never `apt`, whose output may change."""
+
+    name = "apt"
+
+    def busy(self) -> str:
+        """See base.Manager; asks with F_GETLK, which disturbs nobody."""
+        for name in LOCKS:
+            try:
+                fd = os.open(self.path(name), os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
+            try:
+                lock = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+                kind, _, _, _, pid = struct.unpack("hhqqi4x", fcntl.fcntl(fd, fcntl.F_GETLK, lock))
+            finally:
+                os.close(fd)
+            if kind != fcntl.F_UNLCK:
+                return "%s is held by process %d" % (name, pid)
+        return ""
+
+    def _statuses(self) -> List[Tuple[str, str, str]]:
+        """Return (name, version, three status letters) of every known package."""
+        answer = self.call([self.program("dpkg-query"), "-W", _STATUS], ENVIRONMENT)
+        rows = [line.split("\t") for line in _checked(answer, "dpkg-query").out.splitlines()]
+        if any(len(row) != 4 for row in rows):
+            raise base.ManagerError("dpkg-query: answers in an unknown form")
+        own = self._architecture(rows)
+        return [(name.partition(":")[0] if architecture in (own, "all") else name, version, status)
+                for name, version, architecture, status in rows]
+
+    @staticmethod
+    def _architecture(rows: Sequence[Sequence[str]]) -> str:
+        """Return the architecture of dpkg itself, which is the native one."""
+        return next((row[2] for row in rows if row[0].partition(":")[0] == "dpkg"), "")
+
+    def broken(self) -> str:
+        """See base.Manager. Not `dpkg --audit`: that complains for ever of missing checksums."""
+        journal = self.path("/var/lib/dpkg/updates")
+        if os.path.isdir(journal) and any(name.isdigit() for name in os.listdir(journal)):
+            return "dpkg was interrupted"
+        bad = [name for name, _, status in self._statuses()
+               if status[1:2] not in ("i", "n", "c") or status[2:3].strip()]
+        return "not completely installed: %s" % text.some(bad) if bad else ""
+
+    def recover(self, until: float) -> None:
+        """See base.Manager."""
+        self._commit([self.program("dpkg"), "--configure", "-a"] + list(_KEEP_CONFIG), fatal=False)
+        lost = [name for name, _, status in self._statuses() if status[2:3] == "R"]
+        if lost:
+            self._reinstall([name for name in lost if text.is_name(name)], until)
+        self._commit(self._get(until) + ["--no-remove", "-f", "install"], fatal=False)
+        left = self.broken()
+        if left:
+            raise base.ManagerError("cannot be repaired: %s" % left)
+
+    def _reinstall(self, lost: List[str], until: float) -> None:
+        """Unpack again what was lost half-way; apt-get would mark it as asked for by hand."""
+        mark = self.program("apt-mark")
+        automatic = self.call([mark, "showauto"] + lost, ENVIRONMENT).out.split()
+        self._commit(self._get(until) + ["--no-remove", "--reinstall", "install", "--"] + lost,
+                     fatal=False)
+        again = sorted(set(automatic) & set(lost))
+        if again:
+            self.call([mark, "auto"] + again, ENVIRONMENT)
+
+    def refresh(self, until: float) -> None:
+        """See base.Manager. Old versions exit with 0 after a failed download: read the output."""
+        argv = [self.program("apt-get"), "-q", "-o", self._timeout(until),
+                "-o", "APT::Update::Error-Mode=any", "-o", "Acquire::Retries=3", "update"]
+        end = min(until, self.world.now() + REFRESH_S)
+        answer = _checked(self.call(argv, ENVIRONMENT, end), "apt-get update")
+        incomplete = _INCOMPLETE.search(answer.text)
+        if incomplete:
+            raise base.ManagerError("apt-get update: %s" % incomplete.group(0)[:300])
+
+    def installed(self) -> Dict[str, str]:
+        """See base.Manager."""
+        return {name: version for name, version, status in self._statuses()
+                if status[1:2] not in ("n", "c")}
+
+    def download(self, plan: base.Plan, until: float) -> None:
+        """See base.Manager; separate from commit() because this step can hang and may be ended."""
+        with self._preferences(plan.excluded, plan.selection.security_only) as options:
+            argv = self._get(until) + options + ["--no-remove", "-d"] + list(_UPGRADE)
+            _checked(self.call(argv, ENVIRONMENT, until), "apt-get download")
+
+    def commit(self, plan: base.Plan, until: float) -> None:
+        """See base.Manager."""
+        with self._preferences(plan.excluded, plan.selection.security_only) as options:
+            self._commit(self._get(until) + options + ["--no-remove"] + list(_UPGRADE))
+
+    def _commit(self, argv: List[str], fatal: bool = True) -> None:
+        """Run what changes the system: no deadline, never signalled, output to the log."""
+        answer = self.call(argv, ENVIRONMENT, logged=True)
+        if fatal or _LOCKED.search(answer.text):
+            _checked(answer, os.path.basename(argv[0]))
+
+    def leftovers(self) -> Dict[str, int]:
+        """See base.Manager."""
+        found = {}
+        for folder, _, entries in os.walk(self.path("/etc")):
+            for entry in entries:
+                if entry.endswith((".dpkg-dist", ".dpkg-new", ".ucf-dist", ".ucf-new")):
+                    path = os.path.join(folder, entry)
+                    found["/" + os.path.relpath(path, self.world.root)] = os.lstat(path).st_ctime_ns
+        return found
+
+    def reboot_reasons(self) -> Optional[List[str]]:
+        """See base.Manager."""
+        reasons: List[str] = []
+        for name in ("/run/reboot-required", "/var/run/reboot-required"):
+            if os.path.exists(self.path(name)) and not reasons:
+                reasons.append("reboot-required: %s" % text.some(self._lines(name + ".pkgs")))
+        return reasons + kernel.reasons(self.world.root, os.uname().release)
+
+    def _lines(self, name: str) -> List[str]:
+        try:
+            return files.read_bounded(self.path(name), 65536).decode("ascii", "replace").split()
+        except files.FileError:
+            return []
+
+    def _timeout(self, until: float) -> str:
+        # Beyond this the transaction waits itself: it knows the window and tells the log.
+        return "DPkg::Lock::Timeout=%d" % max(0, min(60, until - self.world.now()))
+
+    def _get(self, until: float) -> List[str]:
+        return [self.program("apt-get"), "-q", "-y", "-o", self._timeout(until)] + list(_OPTIONS)
+
+    @contextlib.contextmanager
+    def _preferences(self, excluded: Collection[str], security_only: bool) -> Iterator[List[str]]:
+        """Give the options that name a preferences file; it is gone afterwards."""
+        if not excluded and not security_only:
+            yield []
+            return
+        folder = os.path.join(self.world.run_dir, "qualvosec-" + os.urandom(8).hex())
+        path = os.path.join(folder, "preferences")
+        # The option replaces the administrator's file, so that file's text goes along; what stands
+        # in preferences.d is read as ever.
+        admin = self.path("/etc/apt/preferences")
+        try:
+            kept = files.read_bounded(admin, 1 << 20) if os.path.exists(admin) else b""
+            os.mkdir(folder, 0o755)
+            files.write_atomic(path, text.preferences(excluded, security_only, kept), 0o644)
+            yield ["-o", "Dir::Etc::Preferences=" + path]
+        except (OSError, files.FileError) as error:
+            raise base.ManagerError("apt preferences: %s" % error) from error
+        finally:
+            for remove, name in ((os.unlink, path), (os.rmdir, folder)):
+                if os.path.exists(name):
+                    remove(name)
+
+    def _simulate(self, excluded: Collection[str] = (), security_only: bool = False,
+                  words: Sequence[str] = ("--no-remove",) + _UPGRADE) -> text.Simulation:
+        with self._preferences(excluded, security_only) as options:
+            argv = [self.program("apt-get"), "-q", "-y", "-s", "-o", "Debug::NoLocking=1"]
+            return text.parse_simulation(self._query(argv + list(_OPTIONS) + options + list(words)))
+
+    def _query(self, argv: List[str]) -> str:
+        answer = self.call(argv, ENVIRONMENT, self.world.now() + SIMULATE_S)
+        return _checked(answer, os.path.basename(argv[0])).out
+
+    def plan(self, selection: base.Selection, detail: bool = False) -> base.Plan:
+        """See base.Manager."""
+        cache = self.program("apt-cache")
+        known = (detail or selection.security_only) and text.knows_security(
+            self._query([cache, "policy"]))
+        if selection.security_only and not known:
+            raise base.Unsupported("no security metadata: apt knows no archive of security updates")
+        everything = self._simulate()
+        fresh = {package.name: package for package in everything.install if package.old}
+        waiting = sorted(set(everything.kept + everything.phased) - set(fresh))
+        if waiting:
+            offered = text.versions(self._query([cache, "policy", "--"] + waiting))
+            fresh.update({name: base.Package(name, *offered.get(name, ("", "")))
+                          for name in waiting})
+        unwanted, warnings = names.unwanted(selection.only, selection.exclude, fresh,
+                                            self.installed())
+        excluded, chosen = self._choose(selection, set(unwanted), everything)
+        secure = chosen if selection.security_only else (
+            self._simulate((), True) if known else text.Simulation((), (), (), ()))
+        urgent = {package.name for package in secure.install if package.old} | set(secure.kept)
+        left = {name: base.Left(name, why, base.POLICY) for name, why in unwanted.items()}
+        if selection.security_only:
+            left.update({name: base.Left(name, "not a security update", base.POLICY)
+                         for name in set(fresh) - urgent - set(left)})
+        stuck = set(fresh) - {package.name for package in chosen.install} - set(left)
+        if stuck:
+            left.update(self._reasons(stuck, excluded, selection.security_only, everything))
+        pending = [package._replace(security=package.security or package.name in urgent)
+                   for package in fresh.values()]
+        return base.Plan(tuple(sorted(pending)), chosen.install, tuple(sorted(left.values())),
+                         known, tuple(warnings), tuple(sorted(excluded)), selection)
+
+    def _choose(self, selection: base.Selection, excluded: Set[str],
+                everything: text.Simulation) -> Tuple[Set[str], text.Simulation]:
+        """Simulate the selection; what would come in new must respect `exclude` as well."""
+        chosen = everything
+        for _ in range(3):
+            if excluded or selection.security_only:
+                chosen = self._simulate(excluded, selection.security_only)
+            new = [package.name for package in chosen.install if not package.old]
+            late = names.expand(selection.exclude, new)[0] - excluded
+            if not late:
+                break
+            excluded = excluded | late
+        wrong = [package.name for package in chosen.install if package.name in excluded]
+        if chosen.removed or wrong or late:
+            raise base.Refused("apt would not keep to the selection: %s"
+                               % text.some(list(chosen.removed) + wrong + sorted(late)))
+        return excluded, chosen
+
+    def _reasons(self, stuck: Set[str], excluded: Set[str], security_only: bool,
+                 everything: text.Simulation) -> Dict[str, base.Left]:
+        """Say of each update that was wanted and is not in the plan what holds it back."""
+        held = set(self._query([self.program("apt-mark"), "showhold"]).split())
+        full = self._simulate(excluded, security_only, ("dist-upgrade", "--with-new-pkgs"))
+        by_removal = {package.name for package in full.install} if full.removed else set()
+        free = {package.name for package in everything.install}
+        found = {}
+        for name in stuck:
+            kind, why = base.KEPT, "its dependencies cannot be satisfied"
+            if name in held:
+                why = "held by the administrator"
+            elif name in everything.phased:
+                kind, why = base.PHASED, "phased: not yet offered to this host"
+            elif name in free and security_only:
+                why = "needs a version of another package that is not a security update"
+            elif name in free:
+                why = "needs an update that is excluded"
+            elif name in by_removal:
+                why = "needs the removal of %s" % text.some(full.removed)
+            found[name] = base.Left(name, why, kind)
+        return found
+
+
+def _checked(answer: base.Answer, what: str) -> base.Answer:
+    """Return the answer of a command that succeeded; raises Locked or ManagerError."""
+    if answer.timed_out:
+        raise base.ManagerError("%s: was not finished in time and ended" % what)
+    if answer.code != 0 and _LOCKED.search(answer.text):
+        raise base.Locked("%s: %s" % (what, text.failure(answer.text)))
+    if answer.code != 0:
+        raise base.ManagerError("%s: %s" % (what, text.failure(answer.text)))
+    return answer

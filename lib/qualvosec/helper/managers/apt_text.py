@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What apt says and reads, as values: simulations, archives, preferences.
+
+Pure functions over text. The origin part of an Inst line shows the Label of an
+archive, not its Origin, and a Label may hold blanks; names are checked here
+once, so that no line of output can bring in something else. Facts:
+apt-get(8), apt_preferences(5), Debian Policy 5.6.1.
+"""
+
+import fnmatch
+import re
+from typing import Dict
+from typing import Iterable
+from typing import List
+from typing import NamedTuple
+from typing import Sequence
+from typing import Tuple
+
+from qualvosec.helper.managers import base
+
+# Label and suite of the archives that carry security updates only. The label decides: Debian's
+# suite has been called "stable", "stable-security" and "bookworm-security".
+SECURITY = (("Debian-Security", "*"), ("Devuan-Security", "*"), ("Ubuntu", "*-security"),
+            ("UbuntuESM", "*-infra-security"), ("UbuntuESMApps", "*-apps-security"))
+_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]{1,127}(:[a-z0-9-]{2,16})?")
+_INST = re.compile(r"Inst (\S+) (?:\[([^]]+)\] )?\((\S+) (.*) \[([^]]+)\]\)")
+_KEPT = "The following packages have been kept back:"
+_PHASED = ("The following upgrades have been deferred due to phasing:",
+           "Not upgrading yet due to phasing:")
+_RELEASE = re.compile(r"(?m)^ +release (.*)$")
+_POLICY = re.compile(r"(?m)^(\S+):\n  Installed: (\S+)\n  Candidate: (\S+)$")
+
+
+class Simulation(NamedTuple):
+    """What `apt-get -s` says it would do."""
+
+    install: Tuple[base.Package, ...]
+    removed: Tuple[str, ...]
+    kept: Tuple[str, ...]
+    phased: Tuple[str, ...]
+
+
+def parse_simulation(text: str) -> Simulation:
+    """Read the output of a simulation; raises ManagerError on a name that is none."""
+    install, removed = [], []
+    listed: Dict[str, List[str]] = {}
+    header = ""
+    for line in text.splitlines():
+        if line.startswith("  ") and header:
+            listed.setdefault(header, []).extend(line.split())
+            continue
+        header = line if line == _KEPT or line in _PHASED else ""
+        found = _INST.match(line)
+        if found:
+            name, old, new, origins, _ = found.groups()
+            install.append(base.Package(name, old or "", new, is_security(origins)))
+        elif line.startswith("Remv "):
+            removed.append(line.split()[1])
+    phased = [name for header in _PHASED for name in listed.get(header, [])]
+    kept = listed.get(_KEPT, [])
+    for name in [package.name for package in install] + kept + phased:
+        if not _NAME.fullmatch(name):
+            raise base.ManagerError("apt-get names a package %r that cannot exist" % name[:80])
+    return Simulation(tuple(install), tuple(removed), tuple(kept), tuple(phased))
+
+
+def is_security(origins: str) -> bool:
+    """Say whether `Label:version/suite, ...` of an Inst line names a security archive."""
+    for origin in origins.split(", "):
+        label, _, place = origin.rpartition(":")
+        suite = place.rpartition("/")[2]
+        if any(label == known and fnmatch.fnmatchcase(suite, glob) for known, glob in SECURITY):
+            return True
+    return False
+
+
+def preferences(excluded: Iterable[str], security_only: bool, admin: bytes) -> bytes:
+    """Return the preferences of one run; the first record that fits a package decides.
+
+    `a=now`, the installed versions, must stand before the catch-all, or they get
+    its 50, too, and everything is upgraded.
+    """
+    records = []
+    for name in sorted(excluded):
+        wanted = name if ":" in name else name + ":any"
+        records.append(("Package: %s" % wanted, "Pin: release *", -1))
+    if security_only:
+        records.append(("Package: *", "Pin: release a=now", 100))
+        for label, suite in SECURITY:
+            suffix = "" if suite == "*" else ", a=" + suite
+            records.append(("Package: *", "Pin: release l=%s%s" % (label, suffix), 990))
+        records.append(("Package: *", "Pin: release *", 50))
+    text = "".join("%s\n%s\nPin-Priority: %d\n\n" % record for record in records)
+    return text.encode("ascii") + admin
+
+
+def is_name(text: str) -> bool:
+    """Say whether `text` is a package name, with or without an architecture."""
+    return _NAME.fullmatch(text) is not None
+
+
+def knows_security(policy: str) -> bool:
+    """Say whether `apt-cache policy` lists any archive of security updates."""
+    for line in _RELEASE.findall(policy):
+        fields = dict(part.partition("=")[::2] for part in line.split(","))
+        if is_security("%s:%s" % (fields.get("l", ""), fields.get("a", ""))):
+            return True
+    return False
+
+
+def versions(policy: str) -> Dict[str, Tuple[str, str]]:
+    """Return {name: (installed, candidate)} from `apt-cache policy NAME...`."""
+    return {name: (old, new) for name, old, new in _POLICY.findall(policy)}
+
+
+def some(items: Sequence[str]) -> str:
+    """Return a short list for a message."""
+    shown = sorted(set(items))
+    return ", ".join(shown[:5]) + (" and %d more" % (len(shown) - 5) if len(shown) > 5 else "")
+
+
+def failure(output: str) -> str:
+    """Return the one line that says best why apt or dpkg failed."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    if "Errors were encountered while processing:" in lines:
+        return "dpkg failed on %s" % some(
+            lines[lines.index("Errors were encountered while processing:") + 1:][:1])
+    for mark in ("E: ", "dpkg: error", "W: "):
+        for line in lines:
+            if line.startswith(mark):
+                return line[:300]
+    return lines[-1][:300] if lines else "no output"

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""One request to root: read with bounds, accepted whole or refused with one line.
+
+The caller is not trusted. A request is one JSON object in ASCII, at most 16 KiB,
+complete within five seconds; the key set of its operation is exact, types are
+exact, no key stands twice. Names and patterns may hold letters, digits and
+`_+.@-*?` only, and are later matched against what is installed: nothing of
+a request ever becomes an argument, a path or a file name.
+"""
+
+import json
+import os
+import re
+import select
+import time
+from typing import Callable
+from typing import Dict
+from typing import List
+from typing import NamedTuple
+from typing import Tuple
+
+from qualvosec.helper.managers import names
+
+MAX_BYTES = 16384
+READ_S = 5.0
+VERSION = 1
+_WINDOW = re.compile(r"[0-9]{8}T[0-9]{4}Z")
+_LATEST = 1 << 40
+_SELECTION: Dict[str, type] = {"security_only": bool, "only": list, "exclude": list}
+_WHEN: Dict[str, type] = {"window": str, "not_after": int}
+KEYS: Dict[str, Dict[str, type]] = {
+    "check": dict(_SELECTION, refresh=bool),
+    "upgrade": dict(_SELECTION, **_WHEN),
+    "repair": _WHEN,
+    "reboot": _WHEN,
+    "status": {"wait": bool},
+}
+
+
+class RequestError(ValueError):
+    """The request is not one that root serves; the text is one line."""
+
+
+class Request(NamedTuple):
+    """A request that passed every check; `not_after` is in epoch seconds, 0 where it has none."""
+
+    op: str
+    window: str = ""
+    not_after: int = 0
+    refresh: bool = False
+    security_only: bool = False
+    only: Tuple[str, ...] = ()
+    exclude: Tuple[str, ...] = ()
+    wait: bool = False
+
+
+def read(fd: int, clock: Callable[[], float] = time.monotonic) -> bytes:
+    """Return what the caller sends until its end of file; RequestError if too much or too slow."""
+    end = clock() + READ_S
+    data = b""
+    while len(data) <= MAX_BYTES:
+        left = end - clock()
+        if left <= 0 or not select.select([fd], [], [], left)[0]:
+            raise RequestError("no complete request within %d seconds: close the stream after it"
+                               % READ_S)
+        piece = os.read(fd, MAX_BYTES + 1 - len(data))
+        if not piece:
+            return data
+        data += piece
+    raise RequestError("the request is larger than %d bytes" % MAX_BYTES)
+
+
+def parse(data: bytes) -> Request:
+    """Return the request that `data` holds; raises RequestError."""
+    try:
+        fields = json.loads(data.decode("ascii"), object_pairs_hook=_object,
+                            parse_constant=_no_number, parse_float=_no_number)
+    except UnicodeDecodeError:
+        raise RequestError("the request is not ASCII") from None
+    except RequestError:
+        raise
+    except (ValueError, RecursionError):
+        raise RequestError("the request is not one JSON object") from None
+    if type(fields) is not dict:
+        raise RequestError("the request is not a JSON object")
+    if type(fields.get("v")) is not int or fields.pop("v") != VERSION:
+        raise RequestError("v: this helper speaks version %d" % VERSION)
+    op = fields.pop("op", None)
+    if type(op) is not str or op not in KEYS:
+        raise RequestError("op: not one of %s" % ", ".join(sorted(KEYS)))
+    expected = KEYS[op]
+    if set(fields) != set(expected):
+        raise RequestError("%s: takes exactly the keys v, op, %s" % (op, ", ".join(expected)))
+    for key, kind in expected.items():
+        if type(fields[key]) is not kind:
+            raise RequestError("%s: %s is not of type %s" % (op, key, kind.__name__))
+        if kind is list:
+            fields[key] = _patterns(fields[key], key)
+    _check_when(fields)
+    return Request(op=op, **fields)
+
+
+def _object(pairs: List[Tuple[str, object]]) -> Dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise RequestError("a key stands twice in the request")
+    return found
+
+
+def _no_number(text: str) -> object:
+    raise RequestError("the request holds a number that is not whole")
+
+
+def _patterns(items: List[object], key: str) -> Tuple[str, ...]:
+    if len(items) > names.MAX_PATTERNS:
+        raise RequestError("%s: has more than %d entries" % (key, names.MAX_PATTERNS))
+    for place, item in enumerate(items):
+        if type(item) is not str or not names.is_pattern(item):
+            raise RequestError("%s: entry %d is not a package name or pattern" % (key, place + 1))
+    return tuple(str(item) for item in items)
+
+
+def _check_when(fields: Dict[str, object]) -> None:
+    if "window" in fields and not _WINDOW.fullmatch(str(fields["window"])):
+        raise RequestError("window: is not of the form 20261124T0215Z")
+    not_after = fields.get("not_after", 1)
+    if type(not_after) is not int or not 0 < not_after < _LATEST:
+        raise RequestError("not_after: is not a time in epoch seconds")
+
+
+def to_json(request: Request) -> Dict[str, object]:
+    """Return the request as the JSON object that parse() reads."""
+    fields: Dict[str, object] = {"v": VERSION, "op": request.op}
+    for key in KEYS[request.op]:
+        value = getattr(request, key)
+        fields[key] = list(value) if isinstance(value, tuple) else value
+    return fields
