@@ -46,7 +46,10 @@ def sudo_calls(helper: str) -> List[Denied]:
         Denied("two arguments", ["sudo", "-n", helper, "-c", "/tmp/evil.conf"]),
         Denied("an empty argument and one more", ["sudo", "-n", helper, "", "x"]),
         Denied("keep the environment", ["sudo", "-n", "-E", helper]),
-        Denied("keep one variable", ["sudo", "-n", "--preserve-env=PYTHONPATH", helper]),
+        Denied(
+            "keep one variable",
+            ["env", "PYTHONPATH=" + POISON, "sudo", "-n", "--preserve-env=PYTHONPATH", helper],
+        ),
         Denied("set a variable", ["sudo", "-n", "APT_CONFIG=/tmp/evil", helper]),
         Denied("set PYTHONPATH", ["sudo", "-n", "PYTHONPATH=" + POISON, helper]),
         Denied("another directory", ["sudo", "-n", "-D", "/tmp", helper]),
@@ -63,7 +66,7 @@ def sudo_calls(helper: str) -> List[Denied]:
         Denied("a shell", ["sudo", "-n", "-s"]),
         Denied("a login shell", ["sudo", "-n", "-i"]),
         Denied("edit a file", ["sudo", "-n", "-e", "/etc/passwd"]),
-        Denied("the helper by another path", ["sudo", "-n", "/usr/../" + helper.lstrip("/")]),
+        Denied("a program of that name elsewhere", ["sudo", "-n", POISON + "/qualvosec-helper"]),
     ]
 
 
@@ -85,6 +88,7 @@ def doas_calls(helper: str) -> List[Denied]:
             ["doas", "-n", os.path.join(os.path.dirname(helper), "qualvosec-transaction")],
         ),
         Denied("a shell", ["doas", "-n", "-s"]),
+        Denied("a program of that name elsewhere", ["doas", "-n", POISON + "/qualvosec-helper"]),
         Denied("the helper by another path", ["doas", "-n", "/usr/../" + helper.lstrip("/")]),
     ]
 
@@ -100,7 +104,7 @@ def hostile_requests() -> List[Tuple[str, bytes]]:
     """Standard inputs that the helper must refuse as invalid."""
     names = [
         "-oDPkg::Pre-Invoke::=id", "--no-remove", "./evil.deb", "/tmp/evil.deb", "nano=1.0",
-        "nano/sid", "standard^", "~i", "?installed", "a b", "a;id", "$(id)", "`id`", "a\nb",
+        "nano/sid", "standard^", "~i", "libc6|nano", "a b", "a;id", "$(id)", "`id`", "a\nb",
         "\u00e9", "", "x" * 129, "*" * 200, "http://evil/x", "[a-z]",
     ]  # fmt: skip
     rows = [("the name %r" % name[:30], _request(only=[name])) for name in names]
@@ -232,6 +236,8 @@ def _poison(trial: Trial) -> None:
     script = "cat >%s/$1" % POISON
     for name in ("json.py", "os.py", "re.py", "encodings.py", "sitecustomize.py"):
         trial.box.run(["sh", "-c", script, "sh", name], proof.encode("ascii"))
+    trial.box.run(["sh", "-c", script, "sh", "qualvosec-helper"], b"#!/bin/sh\nid\n")
+    trial.box.run(["chmod", "0755", POISON + "/qualvosec-helper"])
 
 
 def by_sudo(trial: Trial) -> None:

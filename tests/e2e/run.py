@@ -94,11 +94,13 @@ class Runner:
         with self._lock:
             self._live.append(one)
         error = ""
+        short = ""
         try:
             one.create()
             case.body(one)
-        except Exception:  # a failing trial is a result, whatever it raised
+        except Exception as reason:  # a failing trial is a result, whatever it raised
             error = traceback.format_exc()
+            short = " ".join(("%s: %s" % (type(reason).__name__, reason)).split())
         kept = ""
         try:
             if error:
@@ -108,7 +110,7 @@ class Runner:
             one.close()
             with self._lock:
                 self._live.remove(one)
-                self._report(case, time.monotonic() - start, error, kept)
+                self._report(case, time.monotonic() - start, short, kept)
             if not self._keep:
                 shutil.rmtree(work)
 
@@ -122,8 +124,7 @@ class Runner:
     def _report(self, case: trial.Case, seconds: float, error: str, kept: str) -> None:
         if error:
             self.failed += 1
-            last = error.strip().splitlines()[-1]
-            print("FAIL %6.1f s  %s: %s" % (seconds, case.name, last[:300]))
+            print("FAIL %6.1f s  %s: %s" % (seconds, case.name, error[:400]))
             print("                see %s" % kept)
         else:
             self.passed += 1
