@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Sample configurations, rules and units, read by what will read them."""
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import unittest
+from typing import Any
+from typing import Dict
+from typing import List
+from typing import Set
+from typing import Tuple
+
+from qualvosec.client import config as client
+from qualvosec.helper import config as helper
+from qualvosec.server import config as server
+
+from tests import ROOT
+
+HELPER = "/usr/local/libexec/qualvosec/qualvosec-helper"
+OPTION = re.compile(r"^#(\w+): (.+)$", re.M)
+# systemd.exec(5): each of these sets NoNewPrivileges for a unit with User=, and
+# sudo does not work then; or what root starts would inherit it.
+BREAKS_SUDO = {
+    "NoNewPrivileges", "DynamicUser", "LockPersonality", "MemoryDenyWriteExecute",
+    "PrivateDevices", "ProtectClock", "ProtectHostname", "ProtectKernelLogs",
+    "ProtectKernelModules", "ProtectKernelTunables", "RestrictAddressFamilies",
+    "RestrictNamespaces", "RestrictRealtime", "RestrictSUIDSGID", "SystemCallArchitectures",
+    "SystemCallFilter", "SystemCallLog", "PrivateUsers"}
+INHERITED_BY_ROOT = {
+    "ProtectSystem", "ProtectHome", "PrivateTmp", "ReadOnlyPaths", "InaccessiblePaths",
+    "CapabilityBoundingSet", "MemoryMax", "TasksMax", "PrivateNetwork", "ProtectControlGroups",
+    "ProtectProc", "ProcSubset", "PrivateMounts", "RuntimeMaxSec", "IPAddressDeny", "Nice"}
+
+
+def text_of(name: str) -> str:
+    with open(os.path.join(ROOT, name), encoding="utf-8") as handle:
+        return handle.read()
+
+
+def uncommented(text: str) -> str:
+    return OPTION.sub(r"\1: \2", text)
+
+
+class Configurations(unittest.TestCase):
+
+    def read_helper(self, text: str) -> helper.Config:
+        folder = tempfile.mkdtemp(prefix="qualvosec-test-")
+        self.addCleanup(shutil.rmtree, folder)
+        path = os.path.join(folder, "helper.conf")
+        with open(path, "w", encoding="utf-8") as handle:
+            handle.write(text)
+        os.chmod(path, 0o644)
+        return helper.read(path, os.geteuid())
+
+    def readers(self) -> List[Tuple[str, Any, Any, Set[str]]]:
+        """File, its reader, the defaults, and the keys whose shown value is an example."""
+        examples = {"fqdn", "timezone", "ca_file", "client_cert", "client_key", "proxy",
+                    "monitoring_hosts", "state_dir"}
+        return [("etc/qualvosec.conf", client.from_text, client.Config("", "https://x"), examples),
+                ("etc/qualvosec_server.conf", server.parse, server.Config(), set()),
+                ("etc/helper.conf", self.read_helper, helper.Config(), set())]
+
+    def test_samples_are_read_as_shipped(self) -> None:
+        for name, read, _, _ in self.readers():
+            read(text_of(name))
+
+    def test_every_option_shown_is_read_and_is_the_default(self) -> None:
+        for name, read, defaults, examples in self.readers():
+            shown = dict(OPTION.findall(text_of(name)))
+            self.assertGreater(len(shown), 2, name)
+            got = read(uncommented(text_of(name)))
+            for key in sorted(set(shown) - examples):
+                ours, theirs = getattr(got, key), getattr(defaults, key)
+                if isinstance(ours, tuple):
+                    ours, theirs = set(ours), set(theirs)
+                self.assertEqual(ours, theirs, (name, key))
+
+    def test_every_key_is_explained(self) -> None:
+        keys: Dict[str, Tuple[str, ...]] = {
+            "etc/qualvosec.conf": client.KEYS, "etc/qualvosec_server.conf": server.KEYS,
+            "etc/helper.conf": helper.KEYS}
+        for name, known in keys.items():
+            shown = set(re.findall(r"^#?(\w+): ", text_of(name), re.M))
+            self.assertEqual(set(known) - shown, set(), name)
+
+
+class Rules(unittest.TestCase):
+
+    def test_sudo_may_start_one_program_without_arguments(self) -> None:
+        lines = [line for line in text_of("etc/sudoers.d/qualvosec").splitlines()
+                 if line and not line.startswith("#")]
+        self.assertEqual(lines, [
+            'Cmnd_Alias QUALVOSEC_HELPER = %s ""' % HELPER,
+            "Defaults!QUALVOSEC_HELPER !requiretty, !use_pty, env_reset, !setenv, umask=0022, "
+            "umask_override",
+            "qualvosec ALL=(root:root) NOPASSWD: NOSETENV: QUALVOSEC_HELPER"])
+
+    @unittest.skipUnless(shutil.which("visudo"), "visudo is not installed")
+    def test_visudo_accepts_the_rule(self) -> None:
+        done = subprocess.run(["visudo", "-c", "-f", os.path.join(ROOT, "etc/sudoers.d/qualvosec")],
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.assertEqual(done.returncode, 0, done.stdout)
+
+    def test_doas_rule_forbids_arguments_and_ends_its_line(self) -> None:
+        text = text_of("etc/doas.conf.sample")
+        lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+        self.assertEqual(lines, ["permit nopass qualvosec as root cmd %s args" % HELPER])
+        self.assertTrue(text.endswith("args\n"))
+
+    @unittest.skipUnless(shutil.which("doas"), "doas is not installed")
+    def test_doas_accepts_the_rule(self) -> None:
+        done = subprocess.run(["doas", "-C", os.path.join(ROOT, "etc/doas.conf.sample")],
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.assertEqual((done.returncode, done.stdout), (0, b""))
+
+
+class Units(unittest.TestCase):
+
+    def settings(self, name: str) -> List[Tuple[str, str]]:
+        return re.findall(r"^(\w+)=(.*)$", text_of("systemd/" + name), re.M)
+
+    def test_client_unit_sets_nothing_that_breaks_sudo_or_reaches_maintainer_scripts(self) -> None:
+        keys = {key for key, _ in self.settings("qualvosec.service")}
+        self.assertEqual(keys & (BREAKS_SUDO | INHERITED_BY_ROOT), set())
+
+    def test_client_unit_ends_only_the_daemon_and_retries_no_wrong_configuration(self) -> None:
+        settings = dict(self.settings("qualvosec.service"))
+        self.assertEqual(settings["KillMode"], "process")
+        self.assertEqual(settings["Restart"], "on-failure")
+        self.assertEqual(settings["RestartPreventExitStatus"], "2")
+        self.assertEqual(settings["StateDirectoryMode"], "0700")
+        self.assertEqual(settings["User"], "qualvosec")
+
+    def test_server_is_confined_and_is_not_the_user_who_may_call_root(self) -> None:
+        settings = dict(self.settings("qualvosec-server.service"))
+        self.assertEqual(settings["User"], "qualvosec-server")
+        for key in ("NoNewPrivileges", "ProtectHome", "PrivateTmp", "MemoryDenyWriteExecute"):
+            self.assertEqual(settings[key], "yes")
+        self.assertEqual((settings["ProtectSystem"], settings["CapabilityBoundingSet"]),
+                         ("strict", ""))
+
+    def test_units_start_what_is_installed(self) -> None:
+        for name in ("qualvosec", "qualvosec-server"):
+            start = dict(self.settings(name + ".service"))["ExecStart"].split()
+            self.assertEqual(os.path.basename(start[0]), name)
+            self.assertTrue(os.path.exists(os.path.join(ROOT, "etc", os.path.basename(start[2]))))
+
+
+if __name__ == "__main__":
+    unittest.main()
