@@ -7,6 +7,7 @@
 .POSIX:
 
 PYTHON = python3
+SCALE = full
 
 DESTDIR =
 PREFIX = /usr/local
@@ -41,6 +42,7 @@ help:
 	@echo 'make test            run the tests: no network, no root, under two minutes'
 	@echo 'make long            the same with the trials that take longer'
 	@echo 'make e2e             patch and reboot a Debian in a container (root, Debian mirror)'
+	@echo 'make bench-idle      memory and wake-ups of the daemon (SCALE=small: under a minute)'
 	@echo 'make install         client, admin tool and server'
 	@echo 'make install-client  client and root helper alone; also install-admin, install-server'
 	@echo 'make install-users   create the system users (root)'
@@ -61,6 +63,10 @@ long:
 e2e:
 	@PYTHONDONTWRITEBYTECODE=1 $(PYTHON) tests/e2e/run.py --jobs 2
 
+# SCALE=small: under a minute, the same figures and bounds.
+bench-idle:
+	@PYTHONDONTWRITEBYTECODE=1 SCALE='$(SCALE)' $(PYTHON) tests/bench_idle.py
+
 install:
 	@$(INSTALL) install
 
@@ -79,5 +85,5 @@ install-users:
 uninstall:
 	@$(INSTALL) uninstall
 
-.PHONY: help demo test long e2e install install-client install-admin install-server \
+.PHONY: help demo test long e2e bench-idle install install-client install-admin install-server \
 	install-users uninstall
