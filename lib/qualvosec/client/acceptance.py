@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The manifest as this host last accepted it, and the child that asks for a newer one.
+
+The last accepted answer of the fetch child is the client's cache: it stays in
+force through every failure of network or server, until it is too old or its own
+expiry has passed. A manifest that arrived always replaces it. A change of the
+server or of the host's name drops it.
+"""
+
+import json
+import os
+import selectors
+import time
+from typing import List
+from typing import NamedTuple
+from typing import Optional
+from typing import Tuple
+
+from qualvosec import files
+from qualvosec import log
+from qualvosec import paths
+from qualvosec import useragent
+from qualvosec.client import cache
+from qualvosec.client import fetchreply
+from qualvosec.client import outlook
+from qualvosec.client import pacing
+from qualvosec.client.config import Config
+from qualvosec.client.fetchreply import Reply
+from qualvosec.client.outlook import View
+from qualvosec.client.pacing import Pace
+from qualvosec.client.state import State
+from qualvosec.client.state import StateError
+from qualvosec.command import FIXED_PATH
+from qualvosec.command import Child
+from qualvosec.command import CommandError
+from qualvosec.manifest import window
+from qualvosec.useragent import Token
+
+DEADLINE_S = 60
+# The child keeps its own deadline; a resolver that hangs is ended from here.
+PARENT_GRACE_S = 15
+MAX_ANSWER = fetchreply.MAX_REPLY_BYTES
+DATE_TOLERANCE_S = 300
+_ENV = {"PATH": FIXED_PATH, "LC_ALL": "C", "HOME": "/"}
+
+
+class Accepted(NamedTuple):
+    """An answer that is in force: when, from where and for whom it was accepted."""
+
+    reply: Reply
+    accepted: int
+    url: str
+    fqdn: str
+
+
+def fetch_argv() -> List[str]:
+    """Return the command of the fetch child."""
+    return [paths.PYTHON, "-IBS", os.path.join(paths.SBIN_DIR, "qualvosec"), "--fetch"]
+
+
+def view_of(found: Optional[Accepted], config: Config, fqdn: str, reason: str, now: int) -> View:
+    """Return what an accepted answer tells this host now; `reason`: why there is none."""
+    if not fqdn:
+        return View(None, "unknown", "this host has no name: set fqdn", "")
+    if found is None:
+        return View(None, "unknown", reason or "no manifest has arrived yet", fqdn)
+    reply = found.reply
+    if reply.entry != "policy":
+        return View(None, reply.entry, "; ".join(reply.faults[:3]), fqdn)
+    age = now - min(found.accepted, now)
+    if age > config.max_age:
+        return View(reply.policy, "expired", "the server has not answered for %d days"
+                    % (age // 86400), fqdn)
+    if reply.expires and window.local_day(now, window.host_zone) > reply.expires:
+        return View(reply.policy, "expired", "the manifest expired on %04d-%02d-%02d"
+                    % window.civil(reply.expires), fqdn)
+    return View(reply.policy, "", "", fqdn)
+
+
+def peek(config: Config, fqdn: str) -> Optional[Accepted]:
+    """Return what the daemon accepted last, None if that cannot be read. Writes nothing."""
+    try:
+        path = os.path.join(config.state_dir, cache.NAME)
+        value = json.loads(files.read_bounded(path, cache.MAX_BYTES).decode("ascii"))
+        found = _from_cache(value)
+    except (files.FileError, ValueError, RecursionError):
+        return None
+    return found if (found.url, found.fqdn) == (config.url(), fqdn) else None
+
+
+class Acceptance:
+    """The policy in force and the pace of asking for a newer one."""
+
+    def __init__(self, config: Config, fqdn: str, selector: selectors.BaseSelector,
+                 now: int) -> None:
+        """Load what was accepted last; raises StateError when that is not safe."""
+        self._config = config
+        self._fqdn = fqdn
+        self._selector = selector
+        self._child: Optional[Child] = None
+        self.reason = ""
+        self.dated: Optional[bool] = None
+        self.pace = Pace(now)
+        self._found = self._load()
+        if self._found:
+            self.pace = self.pace._replace(success=self._found.accepted)
+
+    def _load(self) -> Optional[Accepted]:
+        value, why = cache.load(self._config.state_dir, os.geteuid())
+        if value is not None:
+            try:
+                return _from_cache(value)
+            except ValueError as error:
+                why = "%s: %s: ignored" % (cache.NAME, error)
+        if why:
+            log.error(why)
+        return None
+
+    def _current(self) -> Optional[Accepted]:
+        found = self._found
+        if found and (found.url, found.fqdn) == (self._config.url(), self._fqdn):
+            return found
+        return None
+
+    def reconfigure(self, config: Config, fqdn: str) -> None:
+        """Take over another configuration or name: the next fetch is due at once."""
+        if (config.url(), fqdn) != (self._config.url(), self._fqdn):
+            self.want_now()
+        self._config, self._fqdn = config, fqdn
+
+    def want_now(self) -> None:
+        """Forget the pace: a fetch is due at once."""
+        self.pace = self.pace._replace(began=0, attempt=0, failures=0, retry_after=0)
+
+    # --- what is in force ------------------------------------------------------------------------
+
+    def view(self, now: int) -> View:
+        """Return what this host is told, with the reason where that is nothing."""
+        return view_of(self._current(), self._config, self._fqdn, self.reason, now)
+
+    def entry(self) -> str:
+        """Return policy, unlisted or invalid; "" before anything was accepted."""
+        found = self._current()
+        return found.reply.entry if found else ""
+
+    def faults(self) -> Tuple[str, ...]:
+        """Return the faults of an invalid entry with their places."""
+        found = self._current()
+        return found.reply.faults if found else ()
+
+    def serial(self) -> int:
+        """Return the serial of the manifest in force, 0 if it has none."""
+        found = self._current()
+        return found.reply.serial if found else 0
+
+    def expires(self) -> int:
+        """Return the last valid day of the manifest in force as an ordinal, 0 if it has none."""
+        found = self._current()
+        return found.reply.expires if found else 0
+
+    # --- asking ----------------------------------------------------------------------------------
+
+    def fetching(self) -> bool:
+        """Say whether a fetch is under way."""
+        return self._child is not None
+
+    def _due_at(self, now: int, state: State) -> int:
+        opening = outlook.next_start(self.view(now), state, now)
+        return pacing.due(self.pace, now, self._config.fetch_interval, self._fqdn,
+                          self._current() is not None, opening.start if opening else None,
+                          state.last.finished)
+
+    def due(self, now: int, state: State) -> bool:
+        """Say whether it is time to ask the server."""
+        return bool(self._fqdn) and not self._child and self._due_at(now, state) <= now
+
+    def wait(self, now: int, state: State) -> float:
+        """Return the seconds until something has to be done here."""
+        if self._child:
+            end = self._child.deadline()
+            return max(0.0, end - time.monotonic()) if end is not None else 1.0
+        return float(max(0, self._due_at(now, state) - now)) if self._fqdn else 60.0
+
+    def start(self, now: int, token: Token) -> None:
+        """Start the fetch child; a failure to start counts as a failed fetch."""
+        if self._child or not self._fqdn:
+            return
+        config, found = self._config, self._current()
+        agent = useragent.write(paths.VERSION, self._fqdn, token if config.reports() else None)
+        request = fetchreply.request_line(
+            url=config.url(), fqdn=self._fqdn, user_agent=agent,
+            etag=found.reply.etag if found else "",
+            last_modified=found.reply.last_modified if found else "",
+            serial=found.reply.serial if found else 0, ca_file=config.ca_file,
+            client_cert=config.client_cert, client_key=config.client_key, proxy=config.proxy,
+            deadline_s=DEADLINE_S)
+        self.pace = pacing.attempted(self.pace, now)
+        try:
+            self._child = Child(fetch_argv(), _ENV, self._selector, request,
+                                deadline_s=DEADLINE_S + PARENT_GRACE_S, limit=MAX_ANSWER + 1)
+        except CommandError as error:
+            self._failed("%s" % error, 0)
+
+    def collect(self, now: int) -> None:
+        """Take over the answer of a fetch that has ended."""
+        ended = self._child.poll() if self._child else None
+        if ended is None:
+            return
+        self._child = None
+        if ended.timed_out:
+            self._failed("no answer from %s within %d s" % (self._config.url(), DEADLINE_S), 0)
+            return
+        try:
+            reply = fetchreply.parse_reply(ended.stdout)
+        except ValueError as error:
+            self._failed("the fetch ended without a usable answer: %s" % error, 0)
+            return
+        if reply.date:
+            self.dated = abs(reply.date - now) <= DATE_TOLERANCE_S
+            if not self.dated:
+                log.warning("clock differs from the server's by %d s" % (now - reply.date))
+        self._take(reply, now)
+
+    def _take(self, reply: Reply, now: int) -> None:
+        found = self._current()
+        if reply.result == "failed" or (reply.result == "same" and found is None):
+            self._failed(reply.reason or "the server says unchanged, but nothing was accepted yet",
+                         reply.retry_after)
+            return
+        self.reason = ""
+        self.pace = pacing.succeeded(self.pace, now)
+        if reply.result == "same" and found is not None:
+            self._keep(found._replace(accepted=now))
+            return
+        if found is None or found.reply.sha256 != reply.sha256 or found.reply.entry != reply.entry:
+            log.info("manifest accepted entry=%s serial=%d" % (reply.entry, reply.serial))
+        if reply.entry != "policy":
+            log.critical("manifest: this host is %s%s" % (
+                reply.entry, ": " + "; ".join(reply.faults[:3]) if reply.faults else ""))
+        self._keep(Accepted(reply, now, self._config.url(), self._fqdn))
+
+    def _keep(self, found: Accepted) -> None:
+        self._found = found
+        try:
+            cache.save(self._config.state_dir, {
+                "answer": fetchreply.to_object(found.reply), "accepted": found.accepted,
+                "url": found.url, "fqdn": found.fqdn})
+        except StateError as error:
+            log.error("%s" % error)
+
+    def _failed(self, reason: str, retry_after: int) -> None:
+        if reason != self.reason:
+            log.warning("fetch failed: %s" % reason)
+        self.reason = reason
+        self.pace = pacing.failed(self.pace, retry_after)
+
+    def leave(self) -> None:
+        """Let go of a fetch that is under way; it ends at its own deadline."""
+        if self._child:
+            self._child.forget()
+
+
+def _from_cache(value: object) -> Accepted:
+    """Check what policy.json holds; raises ValueError."""
+    if not isinstance(value, dict):
+        raise ValueError("is not an object")
+    answer, accepted = value.get("answer"), value.get("accepted")
+    url, fqdn = value.get("url"), value.get("fqdn")
+    if not (isinstance(answer, dict) and type(accepted) is int and isinstance(url, str)
+            and isinstance(fqdn, str) and len(value) == 4):
+        raise ValueError("does not have the keys of this version")
+    reply = fetchreply.from_object(answer)
+    if reply.result != "new":
+        raise ValueError("holds no accepted answer")
+    return Accepted(reply, accepted, url, fqdn)

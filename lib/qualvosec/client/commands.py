@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The sub-commands of qualvosec(8): once, status, policy, next, plan, configtest, reset.
+
+Exit status: 0 done, 1 failed, 2 usage or configuration; `status` answers as a
+monitoring plugin does (0 to 3). Whatever goes wrong is one line on stderr.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from typing import Callable
+from typing import Dict
+from typing import List
+from typing import Tuple
+
+from qualvosec import command
+from qualvosec import files
+from qualvosec import log
+from qualvosec import paths
+from qualvosec.client import acceptance
+from qualvosec.client import config as configuration
+from qualvosec.client import fetch as fetching
+from qualvosec.client import fetchreply
+from qualvosec.client import once
+from qualvosec.client import plan
+from qualvosec.client import rootcall
+from qualvosec.client import state as states
+from qualvosec.client import statusline
+from qualvosec.client.config import Config
+from qualvosec.client.config import ConfigError
+from qualvosec.client.daemon import StartError
+from qualvosec.client.daemon import check_owner
+from qualvosec.client.daemon import take_lock
+from qualvosec.client.daemon import use_zone
+from qualvosec.manifest import window
+from qualvosec.manifest.policy import Policy
+from qualvosec.safetext import safe
+
+DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+MAX_MANIFEST = 32 << 20
+
+
+class CommandFailed(Exception):
+    """A command could not do its work; one line, `code` is the exit status."""
+
+    def __init__(self, text: str, code: int = 1) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+def main(argv: List[str]) -> int:
+    """Run one sub-command and return its exit status."""
+    args = _parser().parse_args(argv)
+    try:
+        return int(_COMMANDS[args.command](args))
+    except (ConfigError, window.WindowError) as error:
+        return _complain(error, 3 if args.command == "status" else 2)
+    except (StartError, CommandFailed) as error:
+        return _complain(error, error.code)
+    except (once.FetchError, plan.PlanError, states.StateError, files.FileError,
+            command.CommandError) as error:
+        return _complain(error, 1)
+    except (BrokenPipeError, KeyboardInterrupt):
+        # The reader went away or the user gave up: nothing to explain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+
+
+def _complain(error: Exception, code: int) -> int:
+    sys.stderr.write("qualvosec: %s\n" % safe(str(error), 1000))
+    return code
+
+
+class _StatusParser(argparse.ArgumentParser):
+    """A monitoring system reads exit status 2 as critical: a wrong option is unknown."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        self.print_usage(sys.stderr)
+        self.exit(3, "%s: %s\n" % (self.prog, message))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="qualvosec", description="Patches this host in the windows that a manifest names. "
+        "Without a command: the daemon, in the foreground.")
+    parser.add_argument("-c", dest="config", metavar="FILE",
+                        default=os.path.join(paths.CONFIG_DIR, "qualvosec.conf"),
+                        help="configuration (%(default)s)")
+    parser.add_argument("--version", action="version", version="qualvosec " + paths.VERSION)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    commands.required = True
+    add = commands.add_parser
+    sub = add("once", help="fetch, decide and act one time, for cron")
+    sub.add_argument("--dry-run", action="store_true",
+                     help="show the decision and the pending updates, change nothing")
+    commands._parser_class = _StatusParser
+    sub = add("status", help="one line for monitoring: exit status 0, 1, 2 or 3")
+    sub.add_argument("--json", action="store_true", help="everything that /status tells")
+    commands._parser_class = argparse.ArgumentParser
+    for name, text in (("policy", "the policy in force for this host"),
+                       ("next", "the coming windows of this host")):
+        sub = add(name, help=text)
+        sub.add_argument("--manifest", metavar="FILE|URL", help="read this manifest instead")
+        sub.add_argument("--fqdn", metavar="NAME", help="for this host instead")
+        sub.add_argument("--timezone", metavar="ZONE", help="in this time zone")
+        sub.add_argument("--json", action="store_true", help="as one JSON object")
+        if name == "next":
+            sub.add_argument("-n", "--count", type=int, default=5, metavar="N",
+                             help="how many windows (%(default)s)")
+    sub = add("plan", help="pending updates and what the policy takes of them")
+    sub.add_argument("--json", action="store_true", help="as one JSON object")
+    add("configtest", help="check the configuration, the state directory and the helper's rule")
+    sub = add("reset", help="the way out of a stuck safeguard, while the daemon is stopped")
+    sub.add_argument("what", choices=("clock", "interrupted"))
+    return parser
+
+
+def _config(args: argparse.Namespace) -> Config:
+    """Read the configuration; with --manifest a host without one is served by the defaults."""
+    if getattr(args, "manifest", None) and not os.path.lexists(args.config):
+        return Config(args.config, "http://localhost")
+    return configuration.read(args.config)
+
+
+def _once(args: argparse.Namespace) -> int:
+    config = _config(args)
+    if args.dry_run:
+        return once.dry_run(config)
+    log.configure(config.log_handler, config.log_level)
+    return once.run(config)
+
+
+def _status(args: argparse.Namespace) -> int:
+    found = statusline.ask(_config(args))
+    if args.json:
+        sys.stdout.write(json.dumps(found.detail, indent=2, sort_keys=True) + "\n")
+    else:
+        sys.stdout.write(statusline.line(found))
+    return found.code
+
+
+def _subject(args: argparse.Namespace) -> Tuple[Config, str, fetchreply.Reply]:
+    """Return configuration, name and answer that policy, next and plan speak about."""
+    config = _config(args)
+    zone = getattr(args, "timezone", None)
+    use_zone(config._replace(timezone=zone) if zone else config)
+    fqdn = (getattr(args, "fqdn", None) or configuration.host_name(config)).rstrip(".").lower()
+    if not configuration.is_host_name(fqdn):
+        raise CommandFailed("this host has no name that can be trusted: use --fqdn or set fqdn"
+                            if not fqdn else "%s: is not a host name" % fqdn, 2)
+    manifest = getattr(args, "manifest", None)
+    if not manifest:
+        found = acceptance.peek(config, fqdn)
+        return config, fqdn, found.reply if found else once.fetch(config, fqdn)
+    if manifest.startswith(("http://", "https://")):
+        server, _, rest = manifest.partition("://")[2].partition("/")
+        scheme = manifest.partition("://")[0]
+        return config, fqdn, once.fetch(config._replace(
+            server="%s://%s" % (scheme, server), manifest=rest), fqdn)
+    return config, fqdn, fetching.evaluate(files.read_bounded(manifest, MAX_MANIFEST), fqdn)
+
+
+def _policy_of(fqdn: str, reply: fetchreply.Reply) -> Policy:
+    if reply.result == "failed":
+        raise CommandFailed(reply.reason)
+    if reply.policy is None:
+        what = "is not in the manifest" if reply.entry == "unlisted" else "its entry is invalid"
+        faults = ": " + "; ".join(reply.faults) if reply.faults else ""
+        raise CommandFailed("%s: %s%s" % (fqdn, what, faults))
+    return reply.policy
+
+
+def _policy(args: argparse.Namespace) -> int:
+    _, fqdn, reply = _subject(args)
+    policy = _policy_of(fqdn, reply)
+    fields = readable(policy)
+    if args.json:
+        sys.stdout.write(json.dumps(dict(fields, host=fqdn), sort_keys=True) + "\n")
+        return 0
+    sys.stdout.write("host: %s\n" % fqdn)
+    for key, value in fields.items():
+        if isinstance(value, list):
+            shown = ", ".join(str(part) for part in value) or "none"
+        else:
+            shown = str(value).lower() if isinstance(value, bool) else str(value)
+        sys.stdout.write("%s: %s\n" % (key, safe(shown, 2000)))
+    return 0
+
+
+def readable(policy: Policy) -> Dict[str, object]:
+    """Return a policy under the manifest's own field names and spellings."""
+    return {
+        "patch": policy.patch,
+        "reboot": {"never": False, "always": True}.get(policy.reboot, policy.reboot),
+        "weekday": [DAYS[day] for day in policy.weekdays],
+        "time": "%02d:%02d" % (policy.hour, policy.minute),
+        "duration": policy.duration, "reboot_grace": policy.reboot_grace, "splay": policy.splay,
+        "week": ["last" if week < 0 else week for week in policy.weeks],
+        "freeze": ["%04d-%02d-%02d/%04d-%02d-%02d" % (window.civil(first) + window.civil(last))
+                   for first, last in policy.freeze],
+        "catch_up": policy.catch_up, "security_only": policy.security_only,
+        "packages_whitelist": list(policy.only), "packages_blacklist": list(policy.exclude),
+        "group_membership": list(policy.groups)}
+
+
+def _next(args: argparse.Namespace) -> int:
+    _, fqdn, reply = _subject(args)
+    policy = _policy_of(fqdn, reply)
+    if not 1 <= args.count <= 1000:
+        raise CommandFailed("--count: %d is not from 1 to 1000" % args.count, 2)
+    found = window.openings(policy, int(time.time()), args.count, fqdn) if policy.patch else []
+    if args.json:
+        rows = [{"window": row.id, "opens": row.opens, "start": row.start, "closes": row.closes}
+                for row in found]
+        sys.stdout.write(json.dumps({"host": fqdn, "windows": rows}) + "\n")
+        return 0
+    if not policy.patch:
+        sys.stdout.write("%s: patch is false: no window\n" % fqdn)
+    elif not found:
+        sys.stdout.write("%s: no window opens within ten years: check freeze and week\n" % fqdn)
+    for row in found:
+        local = time.strftime("%A %Y-%m-%d %H:%M %Z", time.localtime(row.start))
+        sys.stdout.write("%s  %s  until %s\n" % (
+            row.id, local, time.strftime("%H:%M", time.localtime(row.closes))))
+    return 0
+
+
+def _plan(args: argparse.Namespace) -> int:
+    config = _config(args)
+    found = acceptance.peek(config, configuration.host_name(config))
+    policy = found.reply.policy if found else None
+    result = plan.ask(policy or Policy())
+    if args.json:
+        sys.stdout.write(plan.as_json(result))
+        return 0
+    if policy is None:
+        sys.stdout.write("no policy can be read here: everything that is pending is shown\n")
+    sys.stdout.write(plan.table(result))
+    return 0
+
+
+def _configtest(args: argparse.Namespace) -> int:
+    config = configuration.read(args.config)
+    use_zone(config)
+    faults: List[str] = []
+    fqdn = configuration.host_name(config)
+    if not fqdn:
+        faults.append("fqdn: this host has no name that can be trusted: set it")
+    try:
+        check_owner(config.state_dir, "qualvosec configtest")
+    except StartError as error:
+        faults.append(str(error))
+    argv = rootcall.argv(config.privilege)
+    if not argv:
+        faults.append(rootcall.missing(config.privilege))
+    elif not os.access(rootcall.helper_path(), os.X_OK):
+        faults.append("%s: is missing or not executable: install it" % rootcall.helper_path())
+    elif not faults:
+        faults.extend(_try_helper(argv))
+    for fault in faults:
+        sys.stderr.write("qualvosec: %s: %s\n" % (config.path, safe(fault, 1000)))
+    if not faults:
+        sys.stdout.write("%s: ok: host %s, server %s\n" % (config.path, fqdn, config.url()))
+    return 2 if faults else 0
+
+
+def _try_helper(argv: Tuple[str, ...]) -> List[str]:
+    """Ask the helper for its status through sudo or doas: proves the whole path."""
+    ended = command.run(argv, rootcall.ENV, rootcall.request("status", wait=False), 30.0,
+                        rootcall.MAX_REPLY)
+    reply = rootcall.read_reply(ended, argv[0])
+    return [] if reply.status == "ok" else [reply.reason or reply.status]
+
+
+def _reset(args: argparse.Namespace) -> int:
+    config = configuration.read(args.config)
+    check_owner(config.state_dir, "qualvosec reset %s" % args.what)
+    lock = take_lock(config.state_dir)
+    try:
+        state = states.load(config.state_dir, os.geteuid())
+        if args.what == "clock":
+            state = states.reset_clock(state, int(time.time()))
+        else:
+            state = states.reset_interrupted(state)
+        states.save(config.state_dir, state)
+    finally:
+        os.close(lock)
+    sys.stdout.write("reset: %s: done; start the daemon again\n" % args.what)
+    return 0
+
+
+_COMMANDS: Dict[str, Callable[[argparse.Namespace], int]] = {
+    "once": _once, "status": _status, "policy": _policy, "next": _next, "plan": _plan,
+    "configtest": _configtest, "reset": _reset}

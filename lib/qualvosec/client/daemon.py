@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The resident daemon: `qualvosec [-c FILE]`, in the foreground, one thread.
+
+It owns what a process needs and the engine does not know: the lock, signals,
+the health listener, SIGHUP, and starting itself anew when its own files have
+changed. SIGTERM ends the daemon, never a package run: the next start adopts it.
+"""
+
+import os
+import pwd
+import selectors
+import signal
+import socket
+import stat
+import sys
+import time
+from typing import List
+from typing import NamedTuple
+from typing import Optional
+from typing import Tuple
+
+from qualvosec import files
+from qualvosec import log
+from qualvosec import paths
+from qualvosec.client import config as configuration
+from qualvosec.client import health
+from qualvosec.client.config import Config
+from qualvosec.client.config import ConfigError
+from qualvosec.client.loop import Engine
+from qualvosec.client.state import StateError
+from qualvosec.manifest.window import WindowError
+from qualvosec.manifest.window import set_zone
+
+LONGEST_WAIT_S = 60.0
+USAGE = ("usage: qualvosec [-c FILE] [--version]\n"
+         "       qualvosec [-c FILE] once|status|policy|next|plan|configtest [options]\n")
+
+
+class StartError(Exception):
+    """The daemon cannot start; the text is one line with the remedy, `code` the exit status."""
+
+    def __init__(self, text: str, code: int = 2) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+def main(argv: List[str]) -> int:
+    """Run the daemon until SIGTERM; returns the exit status."""
+    if argv == ["--version"]:
+        sys.stdout.write("qualvosec %s\n" % paths.VERSION)
+        return 0
+    path = os.path.join(paths.CONFIG_DIR, "qualvosec.conf")
+    if argv:
+        if argv[0] != "-c" or len(argv) != 2:
+            sys.stderr.write(USAGE)
+            return 2
+        path = os.path.abspath(argv[1])
+    try:
+        return Daemon(configuration.read(path)).run()
+    except (ConfigError, WindowError) as error:
+        return _end("%s" % error, 2)
+    except StartError as error:
+        return _end("%s" % error, error.code)
+    except (StateError, files.FileError, health.HealthError) as error:
+        return _end("%s" % error, 1)
+
+
+def _end(text: str, code: int) -> int:
+    log.critical("cannot start: %s" % text)
+    return code
+
+
+def check_owner(state_dir: str, command: str, uid: int = os.geteuid()) -> None:
+    """Refuse to work on a state directory of another user; raises StartError with the way out."""
+    try:
+        info = os.lstat(state_dir)
+    except OSError as error:
+        raise StartError("state_dir %s: %s: create it: install -d -o %s -m 0700 %s" % (
+            state_dir, os.strerror(error.errno or 0).lower(), paths.SERVICE_USER, state_dir))
+    if not stat.S_ISDIR(info.st_mode):
+        raise StartError("state_dir %s: is not a directory" % state_dir)
+    if info.st_uid != uid:
+        owner = user_name(info.st_uid)
+        raise StartError("state_dir %s: belongs to %s, this is %s: use: sudo -u %s %s" % (
+            state_dir, owner, user_name(uid), owner, command))
+    if info.st_mode & 0o022:
+        raise StartError("state_dir %s: others may write to it: chmod 0700 %s"
+                         % (state_dir, state_dir))
+
+
+def user_name(uid: int) -> str:
+    """Return the name of a user, "uid N" if it has none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return "uid %d" % uid
+
+
+def take_lock(state_dir: str) -> int:
+    """Return the descriptor of the one lock of daemon and `once`; raises StartError."""
+    lock = files.lock_file(os.path.join(state_dir, "lock"))
+    if lock is None:
+        raise StartError("%s/lock: another qualvosec holds it: one instance at a time"
+                         % state_dir, 1)
+    return lock
+
+
+def use_zone(config: Config) -> None:
+    """Make the configured time zone the process's own; raises WindowError."""
+    if config.timezone:
+        set_zone(config.timezone)
+    elif os.environ.get("TZ", "").startswith(":/"):
+        # Set by an earlier configuration: the host's own zone counts again.
+        del os.environ["TZ"]
+        time.tzset()
+
+
+class Fingerprint(NamedTuple):
+    """What tells one state of our own program files from another."""
+
+    files: Tuple[Tuple[str, int, int], ...]
+
+
+def fingerprint() -> Fingerprint:
+    """Return size and time of the launcher and every loaded module of ours."""
+    names = {os.path.realpath(sys.argv[0])}
+    for name, module in list(sys.modules.items()):
+        if name.startswith("qualvosec"):
+            names.add(getattr(module, "__file__", "") or "")
+    found = []
+    for name in sorted(names - {""}):
+        try:
+            info = os.stat(name)
+        except OSError:
+            # In the middle of an upgrade a file may be missing for a moment.
+            found.append((name, -1, -1))
+            continue
+        found.append((name, info.st_mtime_ns, info.st_size))
+    return Fingerprint(tuple(found))
+
+
+class Daemon:
+    """The process around the engine: signals, lock, health, reload, re-exec."""
+
+    def __init__(self, config: Config) -> None:
+        """Prepare; raises StartError, WindowError, FileError or HealthError."""
+        check_owner(config.state_dir, "qualvosec -c %s" % config.path)
+        log.configure(config.log_handler, config.log_level)
+        use_zone(config)
+        self._selector = selectors.DefaultSelector()
+        self._lock = take_lock(config.state_dir)
+        self._engine = Engine(config, self._selector)
+        self._health: Optional[health.Health] = None
+        self._stop = False
+        self._reload = False
+        self._own = self._changed = fingerprint()
+        self._changed_at = 0.0
+        self._listen(config)
+
+    def _listen(self, config: Config) -> None:
+        if self._health is not None:
+            self._health.close()
+            self._health = None
+        if config.monitoring:
+            hosts = config.monitoring_hosts + ((self._engine.fqdn,) if self._engine.fqdn else ())
+            self._health = health.Health(config.monitoring_listener, config.monitoring_port, hosts,
+                                         self._engine.snapshot, self._selector)
+            self._health.register()
+
+    def _signals(self) -> socket.socket:
+        """Make every signal wake the loop; return the socket that must be read."""
+        reading, writing = socket.socketpair()
+        reading.setblocking(False)
+        writing.setblocking(False)
+        signal.set_wakeup_fd(writing.detach())
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+            signal.signal(number, self._on_signal)
+        # A client that went away must not end the daemon.
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        return reading
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        if number in (signal.SIGTERM, signal.SIGINT):
+            self._stop = True
+        elif number == signal.SIGHUP:
+            self._reload = True
+
+    def run(self) -> int:
+        """Work until SIGTERM or SIGINT; returns 0."""
+        wakeup = self._signals()
+        self._selector.register(wakeup, selectors.EVENT_READ, None)
+        log.info("started version=%s host=%s" % (paths.VERSION, self._engine.fqdn or "unknown"))
+        while not self._stop:
+            if self._reload:
+                self._reload = False
+                self._read_again()
+            wait = min(LONGEST_WAIT_S, self._engine.tick())
+            if self._health is not None:
+                self._health.expire()
+                end = self._health.next_deadline()
+                if end is not None:
+                    wait = min(wait, end - time.monotonic())
+            if not self._engine.busy():
+                self._renew()
+            for key, mask in self._selector.select(max(0.0, wait)):
+                if key.data is None:
+                    _drain(wakeup)
+                else:
+                    key.data.handle(key, mask)
+        self._engine.leave()
+        log.info("stopped host=%s" % (self._engine.fqdn or "unknown"))
+        return 0
+
+    def _read_again(self) -> None:
+        """Take over a changed configuration; a bad one is refused and the old one stays."""
+        old = self._engine.config
+        try:
+            new = configuration.read(old.path)
+            if new.state_dir != old.state_dir:
+                raise ConfigError("%s: state_dir: cannot change while running: restart" % old.path)
+            use_zone(new)
+        except (ConfigError, WindowError) as error:
+            use_zone(old)
+            log.error("reload refused, the old configuration stays: %s" % error)
+            self._engine.config_fault = "%s" % error
+            return
+        log.configure(new.log_handler, new.log_level)
+        self._engine.reconfigure(new)
+        try:
+            self._listen(new)
+        except health.HealthError as error:
+            log.error("monitoring is off: %s" % error)
+            self._engine.config_fault = "monitoring is off: %s" % error
+        log.info("reloaded config=%s" % old.path)
+
+    def _renew(self) -> None:
+        """Start anew when our own files have changed and then stayed the same for a minute.
+
+        In the middle of an upgrade old and new files would be mixed.
+        """
+        now = fingerprint()
+        if now != self._changed:
+            self._changed, self._changed_at = now, time.monotonic()
+        settled = time.monotonic() - self._changed_at >= LONGEST_WAIT_S
+        if now == self._own or not settled or any(size < 0 for _, _, size in now.files):
+            return
+        log.info("own files have changed: starting anew")
+        self._engine.leave()
+        os.execv(sys.executable, [sys.executable, "-IBS"] + sys.argv)
+
+
+def _drain(wakeup: socket.socket) -> None:
+    try:
+        while wakeup.recv(512):
+            continue
+    except BlockingIOError:
+        return

@@ -1,0 +1,316 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The engine: fetch, decide, save, act; one tick after every wake-up.
+
+Level-triggered: each tick looks at the clock and all facts afresh, because no
+portable event tells of a clock step or a suspend. The engine owns two children,
+a fetch and a call of the root helper, and every file in the state directory.
+The decision itself is step(); here stands only what it takes to carry it out.
+"""
+
+import os
+import selectors
+import time
+from typing import Callable
+from typing import Optional
+from typing import Tuple
+
+from qualvosec import log
+from qualvosec import paths
+from qualvosec.client import condition
+from qualvosec.client import config as configuration
+from qualvosec.client import host
+from qualvosec.client import outlook
+from qualvosec.client import rootcall
+from qualvosec.client import state as states
+from qualvosec.client.acceptance import Acceptance
+from qualvosec.client.config import Config
+from qualvosec.client.outlook import View
+from qualvosec.client.record import Record
+from qualvosec.client.snapshot import Snapshot
+from qualvosec.client.state import State
+from qualvosec.client.step import Action
+from qualvosec.client.step import Facts
+from qualvosec.client.step import step
+from qualvosec.command import Child
+from qualvosec.command import CommandError
+from qualvosec.command import Result
+from qualvosec.useragent import Token
+
+DISRUPTIVE = ("upgrade", "repair", "reboot")
+FRESH_S = 600
+ASK_AGAIN_S = 300
+NAME_AGAIN_S = 300
+CLOCK_STEP_S = 300
+MAX_REQUEST = 16384
+MAX_STEPS = 16
+LONGEST_WAIT_S = 60.0
+
+
+class Engine:
+    """State, children and decisions of one host; driven by tick() from a selector loop."""
+
+    def __init__(self, config: Config, selector: selectors.BaseSelector,
+                 now: Callable[[], float] = time.time,
+                 clock: Callable[[], float] = time.monotonic,
+                 config_dir: str = paths.CONFIG_DIR) -> None:
+        """Load state and cache; raises StateError when nothing may be assumed."""
+        self.config = config
+        self.config_fault = ""
+        self._selector = selector
+        self._now = now
+        self._clock = clock
+        self._config_dir = config_dir
+        self._started = int(now())
+        self._state = states.load(config.state_dir, os.geteuid())
+        self.fqdn = configuration.host_name(config)
+        self._named = self._started
+        self._accept = Acceptance(config, self.fqdn, selector, self._started)
+        self._write_fault = ""
+        self._call: Optional[Tuple[str, Child]] = None
+        self._tool = ""
+        self._record: Optional[Record] = None
+        self._alive: Optional[bool] = None
+        self._unanswered: Tuple[str, int] = ("", 0)
+        self._refused = ""
+        self._offset = now() - clock()
+        self._action = Action("wait", "starting")
+
+    # --- what the process around it needs --------------------------------------------------------
+
+    def busy(self) -> bool:
+        """Say whether a child of ours or a package run is alive."""
+        return bool(self._call or self._accept.fetching() or self._alive)
+
+    @property
+    def action(self) -> Action:
+        """The last decision."""
+        return self._action
+
+    @property
+    def state(self) -> State:
+        """What is remembered, as it was saved last."""
+        return self._state
+
+    def leave(self) -> None:
+        """Let go of the children: a package run goes on without us, by design."""
+        if self._call:
+            self._call[1].forget()
+        self._accept.leave()
+
+    def reconfigure(self, config: Config) -> None:
+        """Take over a checked configuration with the same state_dir."""
+        self.config, self.config_fault = config, ""
+        self._resolve(int(self._now()))
+        self._accept.reconfigure(config, self.fqdn)
+        self._unanswered = ("", 0)
+
+    def _resolve(self, now: int) -> None:
+        self.fqdn, self._named = configuration.host_name(self.config), now
+
+    def fetch_now(self) -> None:
+        """Make a fetch due at once, whatever the pace says."""
+        self._accept.want_now()
+
+    # --- one tick --------------------------------------------------------------------------------
+
+    def tick(self) -> float:
+        """Look at everything once, act, and return how many seconds may pass until the next."""
+        now = int(self._now())
+        self._watch_clock()
+        if not self.config.timezone:
+            # Hosts patch their time zone data: look at the rules afresh.
+            time.tzset()
+        if not self.fqdn and not 0 <= now - self._named < NAME_AGAIN_S:
+            self._resolve(now)
+            self._accept.reconfigure(self.config, self.fqdn)
+        self._collect_call(now)
+        self._accept.collect(now)
+        self._decide(now)
+        return self._next_wait(now)
+
+    def _watch_clock(self) -> None:
+        """Forget what a fetch proved about the clock when the clock was set or the host slept."""
+        offset = self._now() - self._clock()
+        if abs(offset - self._offset) > CLOCK_STEP_S:
+            log.warning("clock moved by %d s" % (offset - self._offset))
+            self._accept.dated = None
+            self._offset = offset
+
+    def view(self, now: int) -> View:
+        """Return what the host is told, seen from here."""
+        return self._accept.view(now)
+
+    def _facts(self, now: int) -> Facts:
+        boot_id, uptime = host.boot(now)
+        if self._unanswered[0] and not 0 <= now - self._unanswered[1] < ASK_AGAIN_S:
+            self._unanswered = ("", 0)
+            self._alive = None
+        return Facts(
+            now=now, boot_id=boot_id, uptime=uptime, kernel=host.kernel(), record=self._record,
+            alive=True if self._call and self._call[0] in DISRUPTIVE else self._alive,
+            unanswered=self._unanswered[0], refused=self._refused, veto=self._veto(now),
+            clock_plausible=outlook.clock_plausible(now, uptime, self._state.seen,
+                                                    self._accept.dated),
+            writable=not self._write_fault)
+
+    def _veto(self, now: int) -> str:
+        return host.veto(self._config_dir, time.strftime("%Y-%m-%d", time.localtime(now)))
+
+    def _decide(self, now: int) -> None:
+        """Step until the decision stands; save each new state before anything is done."""
+        if self._write_fault:
+            self._save(self._state)
+        for _ in range(MAX_STEPS):
+            before = self._state
+            after, action = step(self.view(now), before, self._facts(now))
+            if action.kind in DISRUPTIVE and self._ask_server_first(now):
+                self._action = action
+                return
+            self._refused = ""
+            if after != before and not (self._save(after) or action.kind == "wait"):
+                continue
+            self._announce(before, self._state)
+            self._action = action
+            if action.kind != "again":
+                break
+        self._act(self._action, now)
+        if self._accept.due(now, self._state):
+            self._accept.start(now, self._report(now))
+
+    def _ask_server_first(self, now: int) -> bool:
+        """Say whether the answer of a fetch has to be awaited before anything disruptive."""
+        if self._accept.fetching():
+            return True
+        if 0 <= now - self._accept.pace.attempt <= FRESH_S:
+            return False
+        self._accept.start(now, self._report(now))
+        return self._accept.fetching()
+
+    def _save(self, state: State) -> bool:
+        try:
+            states.save(self.config.state_dir, state)
+        except states.StateError as error:
+            if not self._write_fault:
+                log.critical("%s" % error)
+            self._write_fault = "%s" % error
+            return False
+        self._write_fault = ""
+        self._state = state
+        return True
+
+    # --- the root helper -------------------------------------------------------------------------
+
+    def _act(self, action: Action, now: int) -> None:
+        if self._call:
+            return
+        if action.kind == "ask":
+            self._start_call("ask", rootcall.request("status", wait=False), now)
+        elif action.kind == "watch":
+            self._start_call("watch", rootcall.request("status", wait=True), now)
+        elif action.kind == "upgrade":
+            policy = self.view(now).policy
+            if policy is not None:
+                self._start_call("upgrade", rootcall.request(
+                    "upgrade", window=action.window, not_after=action.not_after,
+                    security_only=policy.security_only, only=list(policy.only),
+                    exclude=list(policy.exclude)), now)
+        elif action.kind in DISRUPTIVE:
+            self._start_call(action.kind, rootcall.request(
+                action.kind, window=action.window, not_after=action.not_after), now)
+
+    def _start_call(self, kind: str, request: bytes, now: int) -> None:
+        argv = rootcall.argv(self.config.privilege)
+        if not argv:
+            self._unanswered = (rootcall.missing(self.config.privilege), now)
+            return
+        if len(request) > MAX_REQUEST:
+            self._refused = "the package lists of this host are longer than %d bytes" % MAX_REQUEST
+            return
+        if kind in DISRUPTIVE:
+            log.info("%s window=%s" % (kind, self._action.window))
+        try:
+            child = Child(argv, rootcall.ENV, self._selector, request, limit=rootcall.MAX_REPLY + 1)
+        except CommandError as error:
+            self._unanswered = ("%s" % error, now)
+            return
+        self._tool, self._call = argv[0], (kind, child)
+
+    def _collect_call(self, now: int) -> None:
+        if not self._call:
+            return
+        kind, child = self._call
+        ended = child.poll()
+        if ended is not None:
+            self._call = None
+            self._hear(kind, ended, now)
+
+    def _hear(self, kind: str, ended: Result, now: int) -> None:
+        """Take over what a call of the helper said."""
+        reply = rootcall.read_reply(ended, self._tool)
+        if reply.status == "unreachable":
+            log.error(reply.reason)
+            # Whether the request arrived is not known: only the helper can tell.
+            self._alive = None
+            if kind not in DISRUPTIVE:
+                self._unanswered = (reply.reason, now)
+            return
+        self._unanswered = ("", 0)
+        self._record, self._alive = reply.record, reply.alive
+        if kind in DISRUPTIVE and reply.status != "ok":
+            self._refused = reply.reason or reply.status
+            log.critical("%s refused: %s" % (kind, self._refused))
+
+    # --- words -----------------------------------------------------------------------------------
+
+    def _announce(self, before: State, after: State) -> None:
+        if after.last != before.last and after.last.outcome:
+            last = after.last
+            line = "outcome window=%s outcome=%s upgraded=%d kept=%d pending=%d%s" % (
+                last.window, last.outcome, last.upgraded, last.kept, last.pending,
+                " reason=" + last.reason if last.reason else "")
+            if last.outcome in condition.BAD_OUTCOMES:
+                log.critical(line)
+            else:
+                log.info(line)
+        if after.reboot != before.reboot:
+            line = "reboot state=%s%s" % (after.reboot, " reason=" + after.reboot_reason
+                                          if after.reboot_reason else "")
+            if after.reboot == "failed":
+                log.critical(line)
+            else:
+                log.info(line)
+
+    def situation(self, now: int) -> condition.Situation:
+        """Return everything that monitoring and reports speak from."""
+        accept = self._accept
+        record = self._record
+        waiting = condition.waiting_for(self._action.kind, self._action.why, self._action.until,
+                                        now)
+        alive = self._alive or (self._call is not None and self._call[0] in DISRUPTIVE)
+        begun = (record.accepted if record is not None and not record.finished
+                 else self._state.begun) or now
+        return condition.Situation(
+            now=now, started=self._started, view=accept.view(now), state=self._state,
+            pace=accept.pace, interval=self.config.fetch_interval, server=self.config.url(),
+            entry=accept.entry(), faults=accept.faults(), serial=accept.serial(),
+            expires=accept.expires(), fetch_reason=accept.reason, waiting=waiting or "",
+            running_since=begun if alive else 0, veto=self._veto(now),
+            unanswered=self._unanswered[0], write_fault=self._write_fault,
+            config_fault=self.config_fault, kernel=host.kernel(),
+            manager=record.manager if record is not None else "")
+
+    def snapshot(self) -> Snapshot:
+        """Return what the health endpoint shows."""
+        return condition.snapshot(self.situation(int(self._now())))
+
+    def _report(self, now: int) -> Token:
+        return condition.token(self.situation(now))
+
+    def _next_wait(self, now: int) -> float:
+        wait = LONGEST_WAIT_S
+        if self._action.kind == "again":
+            return 0.0
+        if self._action.until > now:
+            wait = min(wait, self._action.until - self._now())
+        wait = min(wait, self._accept.wait(now, self._state))
+        return max(0.0, wait)

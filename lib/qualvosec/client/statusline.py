@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""`qualvosec status`: one line in the form of a monitoring plugin, 0, 1, 2 or 3.
+
+The running daemon is asked at its health endpoint. Where monitoring is off, the
+state directory is read as far as it may be, and judged by the same findings.
+"""
+
+import http.client
+import json
+import os
+import time
+from typing import Dict
+from typing import List
+from typing import NamedTuple
+from typing import Tuple
+
+from qualvosec import files
+from qualvosec.client import acceptance
+from qualvosec.client import condition
+from qualvosec.client import config as configuration
+from qualvosec.client import host
+from qualvosec.client import snapshot as views
+from qualvosec.client import state as states
+from qualvosec.client.config import Config
+from qualvosec.client.pacing import Pace
+from qualvosec.safetext import safe
+
+TIMEOUT_S = 10
+MAX_ANSWER = 1 << 20
+WORDS = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
+
+
+class Status(NamedTuple):
+    """The line, its exit status, and the object behind it for --json."""
+
+    code: int
+    text: str
+    detail: Dict[str, object]
+
+
+def ask(config: Config) -> Status:
+    """Return the status of this host; never raises for a daemon that is down."""
+    if not config.monitoring:
+        return _from_files(config)
+    try:
+        return judge(_get(config))
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        text = "the daemon does not answer on %s port %d: %s" % (
+            config.monitoring_listener, config.monitoring_port, safe(reason.lower()))
+        return Status(2, text, {"healthy": False, "reasons": [text]})
+
+
+def _get(config: Config) -> Dict[str, object]:
+    address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(config.monitoring_listener,
+                                                       config.monitoring_listener)
+    connection = http.client.HTTPConnection(address, config.monitoring_port, timeout=TIMEOUT_S)
+    try:
+        connection.request("GET", "/status")
+        answer = connection.getresponse()
+        body = answer.read(MAX_ANSWER)
+        if answer.status != 200:
+            raise ValueError("status %d" % answer.status)
+        value = json.loads(body.decode("utf-8"))
+    finally:
+        connection.close()
+    if not isinstance(value, dict):
+        raise ValueError("its answer is not an object")
+    return value
+
+
+def _from_files(config: Config) -> Status:
+    """Judge by what the daemon or `once` saved last."""
+    path = os.path.join(config.state_dir, states.NAME)
+    try:
+        state = states.from_bytes(files.read_bounded(path, states.MAX_BYTES))
+    except (files.FileError, ValueError) as error:
+        text = "%s: monitoring is off and the state cannot be read" % safe(str(error))
+        return Status(3, text, {"healthy": False, "reasons": [text]})
+    return judge(json.loads(views.status(condition.snapshot(saved(config, state)))))
+
+
+def saved(config: Config, state: states.State) -> condition.Situation:
+    """Return the situation that the saved files tell of."""
+    now = int(time.time())
+    fqdn = configuration.host_name(config)
+    found = acceptance.peek(config, fqdn)
+    reply = found.reply if found else None
+    return condition.Situation(
+        now=now, started=0, view=acceptance.view_of(found, config, fqdn, "", now), state=state,
+        pace=Pace(0, success=found.accepted if found else 0), interval=config.fetch_interval,
+        server=config.url(), entry=reply.entry if reply else "",
+        faults=reply.faults if reply else (), serial=reply.serial if reply else 0,
+        expires=reply.expires if reply else 0, kernel=host.kernel())
+
+
+def judge(value: Dict[str, object]) -> Status:
+    """Return the status that an answer of /status means."""
+    found = value.get("reasons")
+    reasons: List[str] = [safe(str(reason), 300) for reason in found] \
+        if isinstance(found, list) else []
+    if value.get("healthy") is not True:
+        return Status(2, "; ".join(reasons) or "not healthy, and the daemon gives no reason", value)
+    text = _good(value)
+    if reasons:
+        return Status(1, "; ".join(reasons), value)
+    return Status(0, text, value)
+
+
+def _object(value: Dict[str, object], key: str) -> Dict[str, object]:
+    found = value.get(key)
+    return found if isinstance(found, dict) else {}
+
+
+def _good(value: Dict[str, object]) -> str:
+    """Say in a few words that all is well and what comes next."""
+    last, coming = _object(value, "last_run"), _object(value, "next_window")
+    words = ["last run %s in window %s" % (last.get("outcome"), last.get("window"))
+             if last.get("outcome") else "no run yet"]
+    policy = _object(value, "policy")
+    if policy and policy.get("patch") is not True:
+        words.append("patching is off in the manifest")
+    elif coming.get("start"):
+        words.append("next start %s" % coming.get("start"))
+    elif value.get("waiting_for"):
+        words.append(str(value.get("waiting_for")))
+    return safe(", ".join(words), 300)
+
+
+def numbers(value: Dict[str, object]) -> str:
+    """Return the performance data of the line."""
+    last = _object(value, "last_run")
+    pairs: List[Tuple[str, object]] = [(key, last.get(key))
+                                       for key in ("upgraded", "kept", "pending")]
+    return " ".join("%s=%d" % (key, count) for key, count in pairs if type(count) is int)
+
+
+def line(status: Status) -> str:
+    """Return the one line of a monitoring plugin."""
+    data = numbers(status.detail)
+    return "QUALVOSEC %s - %s%s\n" % (WORDS[status.code], status.text,
+                                      " | " + data if data else "")
