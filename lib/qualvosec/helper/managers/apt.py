@@ -266,7 +266,11 @@ class Apt(base.Manager):
                  everything: text.Simulation) -> Dict[str, base.Left]:
         """Say of each update that was wanted and is not in the plan what holds it back."""
         held = set(self._query([self.program("apt-mark"), "showhold"]).split())
-        full = self._simulate(excluded, security_only, ("dist-upgrade", "--with-new-pkgs"))
+        try:
+            full = self._simulate(excluded, security_only, ("dist-upgrade",))
+        except base.ManagerError:
+            # Only a reason is lost, and the plan does not depend on it.
+            full = text.Simulation((), (), (), ())
         by_removal = {package.name for package in full.install} if full.removed else set()
         free = {package.name for package in everything.install}
         found = {}
