@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The engine with real children: what it asks, when it acts, what it remembers."""
+
+import os
+import selectors
+import tempfile
+import time
+import unittest
+from typing import Any
+from typing import Callable
+from unittest import mock
+
+from qualvosec import log
+from qualvosec.client import acceptance
+from qualvosec.client import rootcall
+from qualvosec.client.config import Config
+from qualvosec.client.loop import Engine
+from qualvosec.manifest import window
+from qualvosec.manifest.policy import Policy
+
+from tests.fakes import Edge
+
+NAME = "web01.example.org"
+
+
+class EngineCase(unittest.TestCase):
+    def setUp(self) -> None:
+        holder = tempfile.TemporaryDirectory()
+        self.addCleanup(holder.cleanup)
+        self.edge = Edge(holder.name)
+        self.state_dir = os.path.join(holder.name, "state")
+        self.config_dir = os.path.join(holder.name, "etc")
+        os.mkdir(self.state_dir, 0o700)
+        os.mkdir(self.config_dir)
+        self.config = Config("q.conf", "http://127.0.0.1:1", fqdn=NAME, state_dir=self.state_dir)
+        for patch in (mock.patch.object(rootcall, "_TOOLS", {"sudo": (self.edge.sudo,),
+                                                             "doas": ()}),
+                      mock.patch.object(acceptance, "fetch_argv", self.edge.fetch_argv),
+                      mock.patch.object(log, "_emit", lambda level, text: self.said.append(text))):
+            patch.start()
+            self.addCleanup(patch.stop)
+        self.said: "list[str]" = []
+        self.skew = 0.0
+        self.edge.answer("status")
+
+    def engine(self) -> Engine:
+        self.selector = selectors.DefaultSelector()
+        self.addCleanup(self.selector.close)
+        engine = Engine(self.config, self.selector, now=lambda: time.time() + self.skew,
+                        config_dir=self.config_dir)
+        self.addCleanup(engine.leave)
+        return engine
+
+    def open_now(self, **fields: Any) -> Policy:
+        """Return a policy whose window has opened a minute ago."""
+        then = time.localtime(time.time() - 60)
+        return Policy(patch=True, weekdays=(then.tm_wday,), hour=then.tm_hour,
+                      minute=then.tm_min, duration=60)._replace(**fields)
+
+    def until(self, engine: Engine, condition: Callable[[], object]) -> None:
+        end = time.monotonic() + 20
+        while not condition():
+            self.assertLess(time.monotonic(), end, "%r %r" % (engine.action, self.said))
+            engine.tick()
+            for key, mask in self.selector.select(0.05):
+                key.data.handle(key, mask)
+
+    def settled(self, engine: Engine) -> Engine:
+        """Tick until the engine waits with nothing under way."""
+        self.until(engine, lambda: engine.action.kind == "wait" and not engine.busy()
+                   and engine.action.why != "starting")
+        return engine
+
+    def window_now(self, policy: Policy) -> str:
+        found = window.latest(policy, int(time.time()), NAME)
+        assert found is not None
+        return found.id
+
+
+class Runs(EngineCase):
+    def test_an_open_window_is_used_once_and_the_helper_gets_exactly_the_policy(self) -> None:
+        policy = self.open_now(only=("lib*",), exclude=("vim",), security_only=True)
+        name = self.window_now(policy)
+        self.edge.publish(policy)
+        self.edge.answer("upgrade", window=name, history=[
+            {"window": name, "op": "upgrade", "outcome": "ok", "committed": True, "finished": 2}])
+        engine = self.engine()
+        self.until(engine, lambda: engine.state.last.outcome)
+        self.settled(engine)
+        calls = self.edge.calls("upgrade")
+        self.assertEqual(len(calls), 1)
+        self.assertEqual(calls[0]["argv"], ["-n", rootcall.helper_path()])
+        self.assertEqual(calls[0]["env"].keys() - {"LC_CTYPE"}, {"PATH", "LC_ALL", "HOME"})
+        request = calls[0]["request"]
+        closes = window.opens_of(name) + 3600
+        self.assertEqual(request, {"v": 1, "op": "upgrade", "window": name, "not_after": closes,
+                                   "only": ["lib*"], "exclude": ["vim"], "security_only": True})
+        self.assertEqual((engine.state.last.outcome, engine.state.last.upgraded), ("ok", 1))
+        for _ in range(5):
+            engine.tick()
+        self.settled(self.engine())
+        self.assertEqual(len(self.edge.calls("upgrade")), 1)
+
+    def test_state_is_on_disk_before_the_helper_is_called(self) -> None:
+        policy = self.open_now()
+        self.edge.publish(policy)
+        self.edge.answer("upgrade", window=self.window_now(policy))
+        self.edge.write("upgrade.hold", "")
+        engine = self.engine()
+        self.until(engine, lambda: self.edge.calls("upgrade"))
+        self.assertEqual(self.engine().state.phase, "patching")
+        os.unlink(os.path.join(self.edge.folder, "upgrade.hold"))
+        self.until(engine, lambda: engine.state.last.outcome)
+
+    def test_the_fetch_before_a_start_decides(self) -> None:
+        self.edge.publish(self.open_now())
+        engine = self.engine()
+        engine._accept.want_now()
+        self.edge.publish(self.open_now(patch=False))
+        self.settled(engine)
+        self.assertEqual(self.edge.calls("upgrade"), [])
+        self.assertTrue(self.edge.fetches())
+
+    def test_a_server_that_is_down_leaves_the_last_policy_in_force(self) -> None:
+        policy = self.open_now(weekdays=((time.localtime().tm_wday + 3) % 7,))
+        self.edge.publish(policy)
+        self.settled(self.engine())
+        self.edge.fail_fetch("connection refused")
+        engine = self.engine()
+        engine.fetch_now()
+        self.until(engine, lambda: engine.snapshot().fetch_reason)
+        self.assertEqual(engine.view(int(time.time())).policy, policy)
+        shown = engine.snapshot()
+        self.assertTrue(shown.healthy)
+        self.assertIn("connection refused", " ".join(shown.reasons))
+
+    def test_a_full_disk_starts_nothing(self) -> None:
+        policy = self.open_now()
+        self.edge.publish(policy)
+        self.edge.answer("upgrade", window=self.window_now(policy))
+        engine = self.engine()
+        with mock.patch("os.fsync", side_effect=OSError(28, "No space left on device")):
+            self.until(engine, lambda: "cannot be written" in engine.action.why)
+            self.assertFalse(engine.snapshot().healthy)
+        self.assertEqual(self.edge.calls("upgrade"), [])
+        self.until(engine, lambda: engine.state.last.outcome)
+
+    def test_a_reboot_is_asked_for_once_after_the_run(self) -> None:
+        policy = self.open_now(reboot="always")
+        name = self.window_now(policy)
+        self.edge.publish(policy)
+        run = {"window": name, "boot_id": "other"}
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as stream:
+            run["boot_id"] = stream.read().strip()
+        self.edge.answer("upgrade", **run)
+        self.edge.answer("reboot", reboot_requested=int(time.time()), **run)
+        engine = self.engine()
+        self.until(engine, lambda: self.edge.calls("reboot"))
+        self.until(engine, lambda: not engine.busy())
+        for _ in range(5):
+            engine.tick()
+        self.assertEqual(len(self.edge.calls("reboot")), 1)
+        self.assertEqual((engine.state.phase, engine.state.reboot), ("rebooting", "requested"))
+
+    def test_a_run_that_another_daemon_started_is_adopted(self) -> None:
+        policy = self.open_now()
+        name = self.window_now(policy)
+        self.edge.publish(policy)
+        self.edge.answer("upgrade", window=name)
+        self.edge.write("upgrade.hold", "")
+        first = self.engine()
+        self.until(first, lambda: self.edge.calls("upgrade"))
+        first.leave()
+        self.edge.answer("status", alive=True, window=name, finished=0, outcome="",
+                         phase="commit")
+        self.edge.write("status.hold", "")
+        second = self.engine()
+        second.tick()
+        os.unlink(os.path.join(self.edge.folder, "status.hold"))
+        self.until(second, lambda: second.action.kind == "watch")
+        self.assertTrue(second.snapshot().running_since)
+        self.edge.answer("status", window=name)
+        self.until(second, lambda: second.state.last.outcome == "ok")
+        self.assertEqual(len(self.edge.calls("upgrade")), 1)
+        os.unlink(os.path.join(self.edge.folder, "upgrade.hold"))
+
+
+class Faults(EngineCase):
+    def test_a_missing_rule_is_unhealthy_and_asked_again_later(self) -> None:
+        self.edge.publish(self.open_now())
+        self.edge.forget("status")
+        engine = self.settled(self.engine())
+        shown = engine.snapshot()
+        self.assertFalse(shown.healthy)
+        self.assertIn("sudo refused the helper", " ".join(shown.reasons))
+        self.assertEqual(self.edge.calls("upgrade"), [])
+        self.edge.answer("status")
+        self.skew = 400
+        self.until(engine, lambda: not engine.snapshot().reasons
+                   or "sudo refused" not in " ".join(engine.snapshot().reasons))
+
+    def test_not_listed_and_invalid_take_effect_at_once_and_are_unhealthy(self) -> None:
+        for entry, faults, words in (("unlisted", (), "is not in the manifest"),
+                                     ("invalid", ("line 3, column 5: hour: 99",), "hour: 99")):
+            with self.subTest(entry=entry):
+                self.edge.publish(None, entry, faults=faults)
+                engine = self.engine()
+                engine.fetch_now()
+                self.settled(engine)
+                self.until(engine, lambda: engine.snapshot().entry == entry)  # noqa: B023
+                shown = engine.snapshot()
+                self.assertFalse(shown.healthy)
+                self.assertIn(words, " ".join(shown.reasons))
+        self.assertEqual(self.edge.calls("upgrade"), [])
+
+    def test_patch_false_is_normal_and_healthy(self) -> None:
+        self.edge.publish(Policy(patch=False))
+        shown = self.settled(self.engine()).snapshot()
+        self.assertEqual((shown.healthy, shown.reasons), (True, ()))
+
+    def test_a_veto_holds_the_run_and_names_its_reason(self) -> None:
+        self.edge.publish(self.open_now())
+        with open(os.path.join(self.config_dir, "veto"), "w", encoding="ascii") as stream:
+            stream.write("migration\n")
+        engine = self.settled(self.engine())
+        self.assertEqual(self.edge.calls("upgrade"), [])
+        self.assertIn("vetoed on this host: migration", engine.snapshot().reasons)
+
+    def test_a_refusal_is_told_and_tried_again_only_minutes_later(self) -> None:
+        self.edge.publish(self.open_now())
+        self.edge.answer("upgrade", status="refused", reason="op upgrade is not allowed here")
+        engine = self.engine()
+        self.until(engine, lambda: engine.state.last.outcome or engine.state.obstacle[0])
+        self.settled(engine)
+        self.assertEqual(len(self.edge.calls("upgrade")), 1)
+        self.assertIn("op upgrade is not allowed here", " ".join(engine.snapshot().reasons))
+
+    def test_a_fetch_child_that_writes_nonsense_is_a_failed_fetch(self) -> None:
+        self.edge.write("fetch.reply", "{}\n")
+        engine = self.engine()
+        self.until(engine, lambda: engine.snapshot().fetch_reason)
+        self.assertIn("without a usable answer", engine.snapshot().fetch_reason)
+
+
+class Cache(EngineCase):
+    def test_a_change_of_server_drops_what_was_accepted(self) -> None:
+        self.edge.publish(Policy(patch=False), etag='"1"')
+        self.settled(self.engine())
+        self.config = self.config._replace(server="http://127.0.0.1:2")
+        engine = self.engine()
+        self.assertEqual(engine.view(int(time.time())).why, "unknown")
+        self.settled(engine)
+        self.until(engine, lambda: len(self.edge.fetches()) == 2)
+        self.assertEqual([fetch["etag"] for fetch in self.edge.fetches()], ["", ""])
+
+    def test_validators_and_report_go_out_with_the_next_fetch(self) -> None:
+        self.edge.publish(Policy(patch=False), etag='"1"', last_modified="x")
+        engine = self.settled(self.engine())
+        engine.fetch_now()
+        self.until(engine, lambda: len(self.edge.fetches()) == 2)
+        fetch = self.edge.fetches()[1]
+        self.assertEqual((fetch["etag"], fetch["last_modified"]), ('"1"', "x"))
+        self.assertRegex(fetch["user_agent"], r"^QualvoSec \S+ %s \(s1 w=- r=- .*b=no" % NAME)
+
+    def test_a_policy_without_an_answer_for_max_age_is_expired(self) -> None:
+        self.edge.publish(self.open_now())
+        self.edge.forget("status")
+        engine = self.settled(self.engine())
+        view = engine.view(int(time.time()) + self.config.max_age + 60)
+        self.assertEqual(view.why, "expired")
+
+    def test_a_manifests_own_expiry_counts_in_local_days(self) -> None:
+        self.edge.publish(Policy(patch=False), expires=window.local_day(int(time.time()),
+                                                                        window.host_zone))
+        engine = self.settled(self.engine())
+        self.assertEqual(engine.view(int(time.time())).why, "")
+        self.assertEqual(engine.view(int(time.time()) + 86400).why, "expired")
+
+    def test_a_damaged_cache_is_no_policy(self) -> None:
+        self.edge.publish(self.open_now())
+        self.edge.forget("status")
+        self.settled(self.engine())
+        with open(os.path.join(self.state_dir, "policy.json"), "w", encoding="ascii") as stream:
+            stream.write('{"answer": {}, "accepted": 1, "url": "", "fqdn": ""}')
+        self.assertEqual(self.engine().view(int(time.time())).why, "unknown")
