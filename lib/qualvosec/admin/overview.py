@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Manifest + access log + time -> one row a host with its status; pure.
+
+The status is what the host last reported, unless something matters more, in
+this order: not in the manifest (unlisted), an entry that no client can use
+(invalid entry), silent for alive_days (orphaned, never seen), two sources of
+one kind within a day (conflict), two windows without success (overdue), what
+the host says is wrong with it (unhealthy: ...). Where the logs do not cover
+alive_days, silence proves nothing: unknown.
+"""
+
+from typing import Dict
+from typing import List
+from typing import Mapping
+from typing import NamedTuple
+from typing import Optional
+
+from qualvosec.admin.accesslog import Log
+from qualvosec.admin.accesslog import Seen
+from qualvosec.manifest import window
+from qualvosec.manifest.policy import Policy
+from qualvosec.manifest.window import Zone
+from qualvosec.useragent import Token
+
+DAY_S = 86400
+HOUR_S = 3600
+# Between the end of a window and the report of it; also covers a change to or
+# from daylight saving time between two windows.
+_SLACK_S = 2 * HOUR_S
+
+
+class Row(NamedTuple):
+    """One host; policy None: unlisted, or an invalid entry; seen None: not in the logs."""
+
+    name: str
+    listed: bool
+    policy: Optional[Policy]
+    seen: Optional[Seen]
+    status: str
+
+
+def rows(hosts: Mapping[str, Optional[Policy]], log: Log, now: int, alive_days: int,
+         zone: Zone = window.host_zone) -> List[Row]:
+    """Return the rows of all hosts, listed or seen, by name. `now` is in epoch seconds."""
+    silence = covers(log, now, alive_days)
+    result: Dict[str, Row] = {}
+    for name in sorted(set(hosts) | set(log.hosts)):
+        policy = hosts.get(name)
+        seen = log.hosts.get(name)
+        if name not in hosts:
+            status = "unlisted"
+        elif policy is None:
+            status = "invalid entry"
+        elif seen is None:
+            status = "never seen" if silence else "unknown"
+        elif now - seen.time > alive_days * DAY_S:
+            status = "orphaned" if silence else "unknown"
+        elif conflict(seen):
+            status = "conflict"
+        elif overdue(policy, name, seen, zone):
+            status = "overdue"
+        else:
+            status = reported(seen.sighting.token)
+        result[name] = Row(name, name in hosts, policy, seen, status)
+    return list(result.values())
+
+
+def covers(log: Log, now: int, alive_days: int) -> bool:
+    """Say whether silence in these logs proves that a host did not ask for alive_days."""
+    limit = now - alive_days * DAY_S
+    return bool(log.begins) and log.begins <= limit < log.ends
+
+
+def notes(log: Log, now: int, alive_days: int) -> List[str]:
+    """Return what an administrator must know before believing the rows."""
+    result = []
+    if not log.begins:
+        result.append("no line with a time in the logs: hosts are unknown")
+    elif not covers(log, now, alive_days):
+        limit = now - alive_days * DAY_S
+        if log.ends <= limit:
+            result.append("the logs end %d days ago: nobody asks, or this is not the current log: "
+                          "silent hosts are unknown" % ((now - log.ends) // DAY_S))
+        else:
+            result.append("the logs cover %.1f of %d days: silent hosts are unknown: give "
+                          "rotated logs too" % ((now - log.begins) / DAY_S, alive_days))
+    for path in log.anonymous:
+        result.append("%s: common format, no client can be recognised: log in combined format"
+                      % path)
+    if log.broken or log.overlong:
+        result.append("%d lines skipped: broken or forged" % (log.broken + log.overlong))
+    if log.strangers:
+        result.append("%d requests of further unlisted names left out" % log.strangers)
+    return result
+
+
+def reported(token: Optional[Token]) -> str:
+    """Return the status that a report alone gives."""
+    if token is None:
+        return "no report"
+    if token.health != "ok":
+        return "unhealthy: " + token.health
+    if not token.outcome:
+        return "no run yet"
+    if token.reboot in ("due", "deferred", "failed"):
+        return "%s, reboot %s" % (token.outcome, token.reboot)
+    return token.outcome
+
+
+def conflict(seen: Seen) -> bool:
+    """Say whether two machines seem to use the name: two sources within a day.
+
+    A host may have an IPv4 and an IPv6 address, and may change the latter within its
+    network every day: IPv6 sources count by their first 64 bits, and only like is
+    compared with like.
+    """
+    for source, time in seen.nearby:
+        alike = (":" in source) == (":" in seen.source)
+        if alike and seen.time - time < DAY_S and _network(source) != _network(seen.source):
+            return True
+    return False
+
+
+def _network(source: str) -> str:
+    if ":" not in source:
+        return source
+    head, gap, tail = source.lower().partition("::")
+    groups = head.split(":") if head else []
+    if gap:
+        rest = tail.split(":") if tail else []
+        groups += ["0"] * (8 - len(groups) - len(rest)) + rest
+    return ":".join(group.lstrip("0") for group in groups[:4])
+
+
+def overdue(policy: Policy, name: str, seen: Seen, zone: Zone) -> bool:
+    """Say whether two windows had passed without success when the host was last seen.
+
+    Counted from its last success, or from its first request in the logs if it never
+    had one. Without a report nothing is known.
+    """
+    token = seen.sighting.token
+    if token is None or not policy.patch:
+        return False
+    since = seen.first
+    if token.success:
+        try:
+            since = window.opens_of(token.success)
+        except window.WindowError:
+            return False
+    # The second of two weekly windows cannot be over yet: spare the search.
+    if seen.time - since < (7 if len(policy.weekdays) == 1 else 1) * DAY_S:
+        return False
+    missed = window.openings(policy, since + _SLACK_S, 2, name, _own_zone(policy, token, zone))
+    late = policy.catch_up * HOUR_S + _SLACK_S
+    return len(missed) == 2 and all(opening.closes + late <= seen.time for opening in missed)
+
+
+def _own_zone(policy: Policy, token: Token, fallback: Zone) -> Zone:
+    """Return the host's offset from UTC, as its last window shows it.
+
+    The manifest says the local time, the report the instant: the difference is the
+    zone. If that is impossible the schedule was changed since, and the fallback holds.
+    """
+    try:
+        opens = window.opens_of(token.window)
+    except window.WindowError:
+        return fallback
+    offset = (policy.hour * HOUR_S + policy.minute * 60 - opens) % DAY_S
+    if offset % 900:
+        return fallback
+    for east in (offset, offset - DAY_S):
+        day = (opens + east) // DAY_S + window.EPOCH_ORDINAL
+        if -12 * HOUR_S <= east <= 14 * HOUR_S and (day - 1) % 7 in policy.weekdays:
+            return lambda instant: east
+    return fallback

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Rows -> the text that an administrator reads; pure.
+
+The table is that of the presentation with one more column. Host names are the
+only thing in it that came from outside, and they are host names; they are cut
+in the middle where the terminal is too narrow, never in a file or a pipe.
+"""
+
+import time
+from typing import List
+from typing import Optional
+from typing import Sequence
+
+from qualvosec.admin.overview import Row
+from qualvosec.manifest.policy import Policy
+from qualvosec.manifest.window import civil
+from qualvosec.safetext import safe
+
+DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+HEADINGS = ("System", "Last Seen", "Active", "Patch Window", "Reboot", "Status")
+# The widths of the presentation: a small fleet looks as it does there.
+_WIDTHS = (23, 10, 6, 16, 6, 13)
+_MIN_NAME = 16
+_REBOOT = {"always": "True", "never": "False", "required": "required"}
+_WEEKS = {1: "1st", 2: "2nd", 3: "3rd", 4: "4th", 5: "5th", -1: "last"}
+
+
+def days(policy: Policy) -> str:
+    """Return the days of a schedule: "Wednesday", "Mon+Thu", "daily", "1st+last Sunday"."""
+    if not policy.weekdays:
+        return "-"
+    if len(policy.weekdays) == 7:
+        text = "day" if policy.weeks else "daily"
+    elif len(policy.weekdays) == 1:
+        text = DAYS[policy.weekdays[0]]
+    else:
+        text = "+".join(DAYS[day][:3] for day in policy.weekdays)
+    if not policy.weeks:
+        return text
+    ordered = sorted(policy.weeks, key=lambda week: week if week > 0 else 9)
+    return "%s %s" % ("+".join(_WEEKS[week] for week in ordered), text)
+
+
+def patch_window(policy: Optional[Policy]) -> str:
+    """Return days and local time of a schedule: "Wednesday, 03:15"; "-" without one."""
+    if policy is None or not policy.weekdays:
+        return "-"
+    return "%s, %02d:%02d" % (days(policy), policy.hour, policy.minute)
+
+
+def date(day: int) -> str:
+    """Return an ordinal as YYYY-MM-DD."""
+    return "%04d-%02d-%02d" % civil(day)
+
+
+def _cells(row: Row) -> List[str]:
+    seen = "-"
+    if row.seen is not None:
+        seen = time.strftime("%Y-%m-%d", time.localtime(row.seen.time))
+    policy = row.policy
+    if policy is None:
+        return [row.name, seen, "-", "-", "-", row.status]
+    return [row.name, seen, str(policy.patch), patch_window(policy), _REBOOT[policy.reboot],
+            row.status]
+
+
+def table(rows: Sequence[Row], width: Optional[int] = None) -> str:
+    """Return the table, each line ended; `width` is that of the terminal, None: no limit."""
+    lines = [[safe(cell, 300) for cell in _cells(row)] for row in rows]
+    widths = [max([least] + [len(line[column]) for line in lines])
+              for column, least in enumerate(_WIDTHS)]
+    if width is not None:
+        widths[0] = max(_MIN_NAME, min(widths[0], width - sum(widths[1:]) - 3 * len(widths) - 1))
+    out = [_line(HEADINGS, widths), "|%s|" % "|".join("-" * (wide + 2) for wide in widths)]
+    out.extend(_line([shorten(line[0], widths[0])] + line[1:], widths) for line in lines)
+    return "".join(line + "\n" for line in out)
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return "| %s |" % " | ".join(cell.ljust(wide) for cell, wide in zip(cells, widths))
+
+
+def shorten(text: str, width: int) -> str:
+    """Cut the middle out of a text that is too wide: both ends of a host name tell it."""
+    if len(text) <= width:
+        return text
+    tail = (width - 3) // 2
+    return text[:width - 3 - tail] + "..." + text[len(text) - tail:]
+
+
+def value(field: str, policy: Policy) -> str:
+    """Return a policy's value of a manifest field as an administrator would write it."""
+    texts = {
+        "patch": _boolean(policy.patch),
+        "reboot": {"always": "true", "never": "false"}.get(policy.reboot, policy.reboot),
+        "weekday": ", ".join(DAYS[day] for day in policy.weekdays),
+        "hour": str(policy.hour),
+        "minute": str(policy.minute),
+        "duration": "%d minutes" % policy.duration,
+        "reboot_grace": "%d minutes" % policy.reboot_grace,
+        "splay": "%d minutes" % policy.splay,
+        "week": ", ".join(_WEEKS[week] for week in policy.weeks) or "every",
+        "freeze": ", ".join("%s/%s" % (date(first), date(last)) for first, last in policy.freeze),
+        "catch_up": "%d hours" % policy.catch_up,
+        "security_only": _boolean(policy.security_only),
+        "packages_whitelist": ", ".join(policy.only) or "all installed",
+        "packages_blacklist": ", ".join(policy.exclude),
+        "group_membership": ", ".join(policy.groups),
+    }
+    return texts[field] or "none"
+
+
+def _boolean(flag: bool) -> str:
+    return "true" if flag else "false"
