@@ -19,6 +19,14 @@ def read(text):
     return document.read(text.encode("utf-8"), TODAY)
 
 
+def agrees(told_text, expected):
+    """Compare lines; one that ends in "..." (wording of the parser) says how the line begins."""
+    lines, wanted = told_text.split("\n"), expected.split("\n")
+    return len(lines) == len(wanted) and all(
+        line.startswith(want[:-3]) if want.endswith("...") else line == want
+        for line, want in zip(lines, wanted))
+
+
 def corpus(kind):
     for path in sorted(glob.glob(os.path.join(FOLDER, kind, "*.yaml"))):
         with open(path, "rb") as file:
@@ -45,7 +53,7 @@ class CorpusTest(unittest.TestCase):
         for name, data, expected in files:
             with self.subTest(name):
                 found = document.read(data, TODAY)
-                self.assertEqual(told(found.problems), expected)
+                self.assertTrue(agrees(told(found.problems), expected), told(found.problems))
                 self.assertGreater(found.errors(), 0)
 
     def test_good_manifests_have_no_errors_and_the_warnings_that_were_expected(self):

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""qualvosec_admin.conf(5): where the manifest and the access logs are.
+
+One section, a closed set of keys, a line number in every error. Command-line
+options stand in for each key, so the file is only needed where they are not
+given.
+"""
+
+import shlex
+from typing import NamedTuple
+from typing import Tuple
+
+from qualvosec import files
+from qualvosec import ini
+
+MAX_CONFIG = 65536
+KEYS = ("server", "manifest", "log_file_path", "alive_days", "ca_file")
+
+
+class ConfigError(ValueError):
+    """The configuration cannot be used; one line: file, line, key, remedy."""
+
+
+class Config(NamedTuple):
+    """Every setting with its final value; empty where it is not set."""
+
+    server: str = ""
+    manifest: str = ""
+    log_file_path: Tuple[str, ...] = ()
+    alive_days: int = 7
+    ca_file: str = ""
+
+    def source(self) -> str:
+        """Return the file or URL of the manifest, "" when neither is set."""
+        if self.manifest or not self.server:
+            return self.manifest
+        if self.server.endswith((".yaml", ".yml")):
+            return self.server
+        return self.server.rstrip("/") + "/patch.yaml"
+
+
+def read(path: str) -> Config:
+    """Read and check a configuration file; raises ConfigError.
+
+    The __cause__ is a files.FileError when there is no such file.
+    """
+    try:
+        return from_text(files.read_bounded(path, MAX_CONFIG).decode("utf-8"))
+    except files.FileError as error:
+        raise ConfigError(str(error)) from error
+    except UnicodeDecodeError:
+        raise ConfigError("%s: is not UTF-8 text: save it as UTF-8" % path) from None
+    except ini.IniError as error:
+        raise ConfigError("%s: %s" % (path, error)) from None
+
+
+def from_text(text: str) -> Config:
+    """Check the text of a configuration; raises ini.IniError."""
+    items = ini.parse(text, {"general": KEYS}).get("general", {})
+    for key, item in items.items():
+        if not item.value:
+            raise ini.IniError("line %d: %s: has no value: give one or remove the line"
+                               % (item.line, key))
+    config = Config()
+    if "server" in items:
+        if not items["server"].value.startswith(("http://", "https://")):
+            raise ini.IniError("line %d: server: is not an http or https URL: write https://host"
+                               % items["server"].line)
+        config = config._replace(server=items["server"].value)
+    if "log_file_path" in items:
+        config = config._replace(log_file_path=_paths(items["log_file_path"]))
+    if "alive_days" in items:
+        config = config._replace(
+            alive_days=ini.integer(items["alive_days"], "alive_days", 1, 3650))
+    if "manifest" in items:
+        config = config._replace(manifest=_path(items["manifest"], "manifest"))
+    if "ca_file" in items:
+        config = config._replace(ca_file=_path(items["ca_file"], "ca_file"))
+    return config
+
+
+def _path(item: ini.Item, key: str) -> str:
+    if not item.value.startswith("/"):
+        raise ini.IniError("line %d: %s: is not an absolute path: start it with /"
+                           % (item.line, key))
+    return item.value
+
+
+def _paths(item: ini.Item) -> Tuple[str, ...]:
+    """Cut a list of paths at blanks and commas; quotes keep them together."""
+    words = shlex.shlex(item.value, posix=True)
+    words.whitespace += ","
+    words.whitespace_split = True
+    words.commenters = ""
+    try:
+        paths = tuple(words)
+    except ValueError:
+        raise ini.IniError("line %d: log_file_path: a quote is not closed: close it"
+                           % item.line) from None
+    return tuple(_path(ini.Item(path, item.line), "log_file_path") for path in paths)
