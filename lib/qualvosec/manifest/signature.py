@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Whether a manifest was signed by somebody whom this host trusts (ssh-keygen(1), -Y verify).
+
+The bytes that are verified are the bytes that are parsed: they go to ssh-keygen
+on its standard input. The signature is capped first, for the parser of
+ssh-keygen takes quadratic time, and must be one armoured block and nothing
+else. The list of signers must belong to root or to this user and be closed to
+others. check-novalidate, which calls any key good, is never used.
+"""
+
+import os
+import tempfile
+from typing import Callable
+from typing import FrozenSet
+
+from qualvosec import command
+from qualvosec import files
+from qualvosec.safetext import safe
+
+NAMESPACE = "qualvosec-manifest"
+PRINCIPAL = "manifest@qualvosec"
+MAX_SIGNATURE_BYTES = 8 * 1024
+MAX_SIGNERS_BYTES = 64 * 1024
+TIMEOUT_S = 10.0
+SSH_KEYGEN = "/usr/bin/ssh-keygen"
+_BEGIN = b"-----BEGIN SSH SIGNATURE-----\n"
+_END = b"\n-----END SSH SIGNATURE-----\n"
+
+
+class SignatureError(Exception):
+    """The signature does not hold; the text is one line: what is wrong, what to do."""
+
+
+def verify(data: bytes, signature: bytes, signers: str,
+           owners: FrozenSet[int] = frozenset((0, os.geteuid())),
+           run: Callable[..., command.Result] = command.run) -> None:
+    """Return when `signature` is good for `data` and a signer of the file `signers`.
+
+    `owners` are the users whose file of signers is believed. Raises SignatureError.
+    """
+    _check_form(signature)
+    try:
+        files.read_bounded(signers, MAX_SIGNERS_BYTES, owners)
+    except files.FileError as error:
+        raise SignatureError("allowed_signers %s: correct the file" % safe(str(error)))
+    try:
+        with tempfile.TemporaryDirectory(prefix="qualvosec-") as folder:
+            path = os.path.join(folder, "manifest.sig")
+            with open(path, "wb") as stream:
+                stream.write(signature)
+            argv = [SSH_KEYGEN, "-Y", "verify", "-f", signers, "-I", PRINCIPAL, "-n", NAMESPACE,
+                    "-s", path]
+            ended = run(argv, {"PATH": command.FIXED_PATH, "LC_ALL": "C"}, data, TIMEOUT_S, 4096)
+    except (OSError, command.CommandError) as error:
+        raise SignatureError("the signature cannot be verified (%s): install ssh-keygen 8.2 or "
+                             "newer and leave room for temporary files" % safe(str(error)))
+    if ended.timed_out:
+        raise SignatureError("ssh-keygen did not end within %d s: the signature is refused"
+                             % TIMEOUT_S)
+    if ended.returncode != 0:
+        said = ended.stderr.decode("utf-8", "replace").strip().split("\n")[0]
+        raise SignatureError("the signature does not verify (%s): sign this very manifest with a "
+                             "key of allowed_signers" % (safe(said, 120) or "no reason given"))
+
+
+def _check_form(signature: bytes) -> None:
+    if not signature:
+        raise SignatureError("the signature is empty: publish what qualvosec-admin sign writes")
+    if len(signature) > MAX_SIGNATURE_BYTES:
+        raise SignatureError("the signature is larger than %d bytes: refused"
+                             % MAX_SIGNATURE_BYTES)
+    text = signature.replace(b"\r\n", b"\n").rstrip(b"\n") + b"\n"
+    # ssh-keygen itself would pass over anything after the end.
+    if not text.startswith(_BEGIN) or text.find(_END) != len(text) - len(_END):
+        raise SignatureError("the signature is not one SSH signature and nothing else: publish "
+                             "what qualvosec-admin sign writes")
