@@ -99,6 +99,8 @@ class Acceptance:
         self._selector = selector
         self._child: Optional[Child] = None
         self.reason = ""
+        # Since when the signature does not verify, 0: it does or none is asked for.
+        self.distrusted = 0
         self.dated: Optional[bool] = None
         self.pace = Pace(now)
         self._found = self._load()
@@ -191,9 +193,13 @@ class Acceptance:
             url=config.url(), fqdn=self._fqdn, user_agent=agent,
             etag=found.reply.etag if found else "",
             last_modified=found.reply.last_modified if found else "",
-            serial=found.reply.serial if found else 0, ca_file=config.ca_file,
-            client_cert=config.client_cert, client_key=config.client_key, proxy=config.proxy,
-            deadline_s=DEADLINE_S)
+            serial=found.reply.serial if found else 0,
+            sha256=found.reply.sha256 if found else "", fresh=bool(self.distrusted),
+            signature_etag=found.reply.signature_etag if found else "",
+            signature_last_modified=found.reply.signature_last_modified if found else "",
+            allowed_signers=config.allowed_signers, audience=config.audience,
+            ca_file=config.ca_file, client_cert=config.client_cert, client_key=config.client_key,
+            proxy=config.proxy, deadline_s=DEADLINE_S)
         self.pace = pacing.attempted(self.pace, now)
         try:
             self._child = Child(fetch_argv(), _ENV, self._selector, request,
@@ -223,6 +229,10 @@ class Acceptance:
 
     def _take(self, reply: Reply, now: int) -> None:
         found = self._current()
+        if reply.signature == "bad":
+            self.distrusted = self.distrusted or now
+        elif reply.result != "failed":
+            self.distrusted = 0
         if reply.result == "failed" or (reply.result == "same" and found is None):
             self._failed(reply.reason or "the server says unchanged, but nothing was accepted yet",
                          reply.retry_after)

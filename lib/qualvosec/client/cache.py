@@ -41,6 +41,18 @@ def load(directory: str, uid: int) -> Tuple[Optional[Dict[str, object]], str]:
         os.path.join(directory, NAME), why))
 
 
+def drop(directory: str) -> None:
+    """Forget the last accepted answer, its serial included; raises StateError."""
+    try:
+        os.unlink(os.path.join(directory, NAME))
+        files.sync_directory(directory)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StateError("%s: cannot be removed: %s" % (
+            os.path.join(directory, NAME), (error.strerror or str(error)).lower())) from error
+
+
 def save(directory: str, line: Mapping[str, object]) -> None:
     """Make an accepted answer durable; raises StateError."""
     data = json.dumps(dict(line), sort_keys=True).encode("ascii") + b"\n"

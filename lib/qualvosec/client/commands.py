@@ -14,12 +14,15 @@ from typing import Callable
 from typing import Dict
 from typing import List
 from typing import Tuple
+from typing import Type
 
 from qualvosec import command
+from qualvosec import download
 from qualvosec import files
 from qualvosec import log
 from qualvosec import paths
 from qualvosec.client import acceptance
+from qualvosec.client import cache
 from qualvosec.client import config as configuration
 from qualvosec.client import fetch as fetching
 from qualvosec.client import fetchreply
@@ -39,7 +42,6 @@ from qualvosec.manifest.policy import Policy
 from qualvosec.safetext import safe
 
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-MAX_MANIFEST = 32 << 20
 
 
 class CommandFailed(Exception):
@@ -52,7 +54,7 @@ class CommandFailed(Exception):
 
 def main(argv: List[str]) -> int:
     """Run one sub-command and return its exit status."""
-    args = _parser().parse_args(argv)
+    args = _parser(_StatusParser if "status" in argv else argparse.ArgumentParser).parse_args(argv)
     try:
         return int(_COMMANDS[args.command](args))
     except (ConfigError, window.WindowError) as error:
@@ -81,8 +83,8 @@ class _StatusParser(argparse.ArgumentParser):
         self.exit(3, "%s: %s\n" % (self.prog, message))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser(kind: Type[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    parser = kind(
         prog="qualvosec", description="Patches this host in the windows that a manifest names. "
         "Without a command: the daemon, in the foreground.")
     parser.add_argument("-c", dest="config", metavar="FILE",
@@ -95,10 +97,8 @@ def _parser() -> argparse.ArgumentParser:
     sub = add("once", help="fetch, decide and act one time, for cron")
     sub.add_argument("--dry-run", action="store_true",
                      help="show the decision and the pending updates, change nothing")
-    commands._parser_class = _StatusParser
     sub = add("status", help="one line for monitoring: exit status 0, 1, 2 or 3")
     sub.add_argument("--json", action="store_true", help="everything that /status tells")
-    commands._parser_class = argparse.ArgumentParser
     for name, text in (("policy", "the policy in force for this host"),
                        ("next", "the coming windows of this host")):
         sub = add(name, help=text)
@@ -113,13 +113,14 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--json", action="store_true", help="as one JSON object")
     add("configtest", help="check the configuration, the state directory and the helper's rule")
     sub = add("reset", help="the way out of a stuck safeguard, while the daemon is stopped")
-    sub.add_argument("what", choices=("clock", "interrupted"))
+    sub.add_argument("what", choices=("clock", "serial", "interrupted"))
     return parser
 
 
 def _config(args: argparse.Namespace) -> Config:
-    """Read the configuration; with --manifest a host without one is served by the defaults."""
-    if getattr(args, "manifest", None) and not os.path.lexists(args.config):
+    """Read the configuration; `plan` and --manifest serve a host without one by the defaults."""
+    optional = args.command == "plan" or getattr(args, "manifest", None)
+    if optional and not os.path.lexists(args.config):
         return Config(args.config, "http://localhost")
     return configuration.read(args.config)
 
@@ -159,7 +160,10 @@ def _subject(args: argparse.Namespace) -> Tuple[Config, str, fetchreply.Reply]:
         scheme = manifest.partition("://")[0]
         return config, fqdn, once.fetch(config._replace(
             server="%s://%s" % (scheme, server), manifest=rest), fqdn)
-    return config, fqdn, fetching.evaluate(files.read_bounded(manifest, MAX_MANIFEST), fqdn)
+    data = files.read_bounded(manifest, download.MAX_MANIFEST_BYTES)
+    return config, fqdn, fetching.answer(
+        fetchreply.Request(manifest, fqdn, ""),
+        fetch=lambda request: download.Response(200, (data,), "", "", 0))
 
 
 def _policy_of(fqdn: str, reply: fetchreply.Reply) -> Policy:
@@ -197,7 +201,7 @@ def readable(policy: Policy) -> Dict[str, object]:
         "weekday": [DAYS[day] for day in policy.weekdays],
         "time": "%02d:%02d" % (policy.hour, policy.minute),
         "duration": policy.duration, "reboot_grace": policy.reboot_grace, "splay": policy.splay,
-        "week": ["last" if week < 0 else week for week in policy.weeks],
+        "week": ["last" if week < 0 else week for week in policy.weeks] or "every",
         "freeze": ["%04d-%02d-%02d/%04d-%02d-%02d" % (window.civil(first) + window.civil(last))
                    for first, last in policy.freeze],
         "catch_up": policy.catch_up, "security_only": policy.security_only,
@@ -279,12 +283,12 @@ def _reset(args: argparse.Namespace) -> int:
     check_owner(config.state_dir, "qualvosec reset %s" % args.what)
     lock = take_lock(config.state_dir)
     try:
-        state = states.load(config.state_dir, os.geteuid())
-        if args.what == "clock":
-            state = states.reset_clock(state, int(time.time()))
+        if args.what == "serial":
+            cache.drop(config.state_dir)
         else:
-            state = states.reset_interrupted(state)
-        states.save(config.state_dir, state)
+            state = states.load(config.state_dir, os.geteuid())
+            states.save(config.state_dir, states.reset_clock(state, int(time.time()))
+                        if args.what == "clock" else states.reset_interrupted(state))
     finally:
         os.close(lock)
     sys.stdout.write("reset: %s: done; start the daemon again\n" % args.what)

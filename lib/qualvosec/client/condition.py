@@ -21,6 +21,7 @@ from qualvosec.manifest.window import window_id
 from qualvosec.useragent import Token
 
 STALLED_S = 3 * 3600
+DISTRUST_S = 900
 BAD_OUTCOMES = ("failed", "refused", "locked", "interrupted", "missed", "unsupported")
 
 
@@ -39,6 +40,7 @@ class Situation(NamedTuple):
     serial: int = 0
     expires: int = 0
     fetch_reason: str = ""          # why the last fetch failed, "" if it did not
+    distrusted: int = 0             # since when the signature does not verify
     waiting: str = ""               # why nothing starts now
     running_since: int = 0
     veto: str = ""
@@ -81,8 +83,10 @@ def _about_policy(s: Situation) -> List[Finding]:
                              bad=bool(s.fetch_reason)))
     if s.fetch_reason and s.view.why in ("", "unlisted", "invalid"):
         silent = s.now - s.pace.success > 2 * s.interval
-        found.append(Finding("server", "the manifest cannot be fetched, the last one stays in"
-                             " force: " + s.fetch_reason, bad=silent))
+        forged = bool(s.distrusted) and s.now - s.distrusted > DISTRUST_S
+        found.append(Finding("signature" if s.distrusted else "server", "no newer manifest was"
+                             " accepted, the last one stays in force: " + s.fetch_reason,
+                             bad=silent or forged))
     return found
 
 

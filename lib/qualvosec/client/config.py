@@ -27,7 +27,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 KEYS = ("server", "manifest", "monitoring", "monitoring_port", "monitoring_listener",
         "monitoring_hosts", "log_level", "log_handler", "fqdn", "timezone", "fetch_interval",
         "max_age", "privilege", "ca_file", "client_cert", "client_key", "proxy", "report",
-        "state_dir")
+        "state_dir", "allowed_signers", "audience")
 
 
 class ConfigError(ValueError):
@@ -57,6 +57,8 @@ class Config(NamedTuple):
     proxy: str = ""
     report: str = "auto"
     state_dir: str = paths.STATE_DIR
+    allowed_signers: str = ""
+    audience: str = ""
 
     def url(self) -> str:
         """Return the URL of the manifest."""
@@ -108,6 +110,9 @@ def from_text(text: str, path: str = "qualvosec.conf") -> Config:
     if config.client_key and not config.client_cert:
         raise ConfigError("%s: line %d: client_key: needs client_cert too"
                           % (path, items["client_key"].line))
+    if config.audience and not config.allowed_signers:
+        raise ConfigError("%s: line %d: audience: binds only signed manifests: set allowed_signers"
+                          % (path, items["audience"].line))
     return config
 
 
@@ -233,7 +238,8 @@ _CHECKS: Dict[str, Callable[[ini.Item, str], object]] = {
     "log_handler": _handler, "fqdn": _name, "fetch_interval": _seconds(60, 7 * 86400),
     "max_age": _seconds(3600, 366 * 86400), "privilege": _choice(PRIVILEGES),
     "report": _choice(REPORTS), "ca_file": _path, "client_cert": _path, "client_key": _path,
-    "proxy": _server, "state_dir": _path}
+    "proxy": _server, "state_dir": _path,
+    "allowed_signers": _path}
 
 
 def host_name(config: Config, nodename: Callable[[], str] = lambda: os.uname()[1],

@@ -94,9 +94,9 @@ def table(plan: Plan) -> str:
     if len(rows) > 1:
         shown = [tuple(safe(cell, 120) for cell in row) for row in rows]
         widths = [max(len(row[column]) for row in shown) for column in range(len(_HEADINGS) - 1)]
-        for row in shown:
-            cells = [cell.ljust(width) for cell, width in zip(row, widths)]
-            lines.append("  ".join(cells + [row[-1]]).rstrip())
+        for cells in shown:
+            padded = [cell.ljust(width) for cell, width in zip(cells, widths)]
+            lines.append("  ".join(padded + [cells[-1]]).rstrip())
     lines.append(summary(plan))
     if plan.reboot == "due":
         lines.append("a reboot is due: " + safe("; ".join(plan.reboot_reasons)))

@@ -32,6 +32,7 @@ WAKE_S = 60
 REBOOT_PATIENCE_S = 900
 LOST_REQUEST_S = 60
 MAX_TRIES = 3
+OTHER_BOOT = "the host was restarted, but not at our request"
 SEEN_EVERY_S = 3600
 
 
@@ -83,7 +84,7 @@ def _notice_restart(state: State, facts: Facts) -> State:
     state = state._replace(boot_id="", last=state.last._replace(due="no", due_reasons=()))
     if state.reboot in ("verified", "no") and state.phase != "patched":
         return state
-    return state._replace(reboot="no", reboot_reason="the host was restarted by somebody else")
+    return state._replace(reboot="no", reboot_reason=OTHER_BOOT)
 
 
 def _remember_time(state: State, facts: Facts) -> State:
@@ -223,9 +224,7 @@ def _reboot(state: State, facts: Facts) -> Step:
 
 def _rebooting(view: View, state: State, facts: Facts) -> Step:
     if restarted(state.boot_id, state.noted, facts):
-        return _idle_again(state._replace(
-            reboot="verified", reboot_reason="", kernel=facts.kernel[:REASON_LENGTH], boot_id="",
-            last=state.last._replace(due="no", due_reasons=())))
+        return _after_boot(state, facts)
     if facts.now < state.begun - WAKE_S:
         # The clock was set back: count the patience anew from here.
         return _note_boot(state._replace(begun=facts.now), facts), AGAIN
@@ -237,13 +236,25 @@ def _rebooting(view: View, state: State, facts: Facts) -> Step:
     if facts.now >= end:
         return _no_reboot(state, "the host is still up %d s after the request" % (
             facts.now - state.begun))
-    lost = (record is not None and record.reboot_requested == state.asked
+    lost = (record is not None and record.reboot_requested in (0, state.asked)
             and facts.now - state.begun >= LOST_REQUEST_S)
     if lost and state.tries < MAX_TRIES and facts.clock_plausible \
             and not _forbidden(view, state, facts):
         again = _note_boot(state._replace(tries=state.tries + 1, begun=facts.now), facts)
         return again, Action("reboot", "the request was lost", 0, state.window, state.deadline)
     return state, Action("wait", "waiting for the reboot", end, state.window)
+
+
+def _after_boot(state: State, facts: Facts) -> Step:
+    """Only what root was asked for is verified: a power cut before that proves nothing."""
+    if facts.unanswered:
+        return state, Action("wait", facts.unanswered, facts.now + RETRY_S)
+    requested = facts.record.reboot_requested if facts.record is not None else 0
+    state = state._replace(boot_id="", last=state.last._replace(due="no", due_reasons=()))
+    if requested in (0, state.asked):
+        return _idle_again(state._replace(reboot="no", reboot_reason=OTHER_BOOT))
+    return _idle_again(state._replace(reboot="verified", reboot_reason="",
+                                      kernel=facts.kernel[:REASON_LENGTH]))
 
 
 def _note_boot(state: State, facts: Facts) -> State:
@@ -300,7 +311,8 @@ def _adopt(view: View, state: State, facts: Facts) -> Optional[Step]:
     watch = Action("watch", "running", window=record.window if record is not None else "")
     if record is None or (record.finished and facts.alive):
         return (state, watch) if facts.alive else None
-    if not facts.alive and (facts.unanswered or record.accepted <= state.known[2]):
+    if not facts.alive and (facts.unanswered or verdict.key(record) == state.known
+                            or record.accepted < state.known[2]):
         return None
     try:
         opens = window.opens_of(record.window)
@@ -314,7 +326,7 @@ def _adopt(view: View, state: State, facts: Facts) -> Optional[Step]:
                           window.local_day(opens, view.zone))
     state = _aim(state, policy, opening)._replace(
         phase="patching", window=record.window, op=record.op, begun=record.accepted,
-        known=("", "", 0), tries=1)
+        known=("", "", 0, 0), tries=1)
     return state, watch if facts.alive else AGAIN
 
 
@@ -342,9 +354,9 @@ def _in_window(view: View, state: State, facts: Facts, opening: Opening,
     if not outlook.is_consumed(state, opening, done):
         if facts.now < opening.start:
             return None
-        if opening.opens <= state.hold:
-            return state, Action("wait", state.trouble, opening.closes, opening.id)
         if facts.now < state.cutoff:
+            if opening.opens <= state.hold:
+                return state, Action("wait", state.trouble, state.cutoff, opening.id)
             return _try_run(view, state, facts, opening)
         if opening.opens >= state.since and state.concluded != opening.id:
             return verdict.close(state, facts.now, opening.id), AGAIN

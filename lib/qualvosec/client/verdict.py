@@ -22,9 +22,15 @@ FINAL = SUCCESSES + ("unsupported",)
 NOT_RUN = ("refused", "locked")
 
 
-def key(record: Optional[Record]) -> Tuple[str, str, int]:
-    """Return what tells one record from the next: window, operation, when it was accepted."""
-    return (record.window, record.op, record.accepted) if record is not None else ("", "", 0)
+def key(record: Optional[Record]) -> Tuple[str, str, int, int]:
+    """Return what tells one record from the next.
+
+    A clock that was set back can accept two attempts in the same second, and a
+    run that seemed interrupted may finish after all: hence the end as well.
+    """
+    if record is None:
+        return "", "", 0, 0
+    return record.window, record.op, record.accepted, record.finished
 
 
 def conclude(state: State, record: Record) -> State:
@@ -57,8 +63,9 @@ def consume(state: State, success: bool) -> State:
         state = state._replace(consumed=(state.consumed + (pair,))[-MAX_CONSUMED:],
                                consumed_date=state.date)
     if success:
-        return state._replace(success=state.opens, failures=0, concluded=state.window,
-                              trouble="", hold=0)
+        state = state._replace(success=state.opens, failures=0, concluded=state.window)
+        # A run from before the loss says nothing about the time after it.
+        return state._replace(trouble="", hold=0) if 0 <= state.hold < state.opens else state
     return without_success(state, state.window)
 
 
