@@ -91,7 +91,7 @@ class Nginx(unittest.TestCase):
         with open(os.path.join(ROOT, "etc/nginx/qualvosec.conf"), encoding="utf-8") as handle:
             text = handle.read()
         for old, new in (("listen 443 ssl;", "listen 127.0.0.1:%d ssl;" % cls.port),
-                         ("listen [::]:443 ssl;", ""), ("/srv/qualvosec", root),
+                         ("listen [::]:443 ssl;", ""), ("/srv/patching", root),
                          ("/etc/ssl/qualvosec/fullchain.pem", certificate),
                          ("/etc/ssl/qualvosec/privkey.pem", key),
                          ("/var/log/nginx/", cls.folder + "/")):
