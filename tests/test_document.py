@@ -126,15 +126,17 @@ class ReadingTest(unittest.TestCase):
                  if len(data) < 3000]
         pieces = [b"\n", b"  ", b":", b"-", b"\xff", b"\x00", b"[", b"]", b"'", b'"', b".groups:",
                   b"null", b"freeze", b"9" * 30, b"web01.example.org:", b"\t", b"\r", b"#"]
-        for _ in range(600):
+        for _ in range(1500):
             data = bytearray(rng.choice(texts))
             for _ in range(rng.randrange(1, 8)):
                 place = rng.randrange(len(data) + 1)
                 data[place:place + rng.choice((0, 0, 1, 5, 40))] = rng.choice(pieces)
             try:
                 found = document.read(bytes(data), TODAY)
-                for name in list(found.hosts)[:2]:
-                    self.assertIsNotNone(document.explain(bytes(data), name))
+                for name, policy in found.hosts.items():
+                    explained = document.explain(bytes(data), name)
+                    self.assertEqual(explained.policy, policy)
+                    self.assertTrue(policy is not None or explained.problems)
             except Exception:
                 print("seed %d, text %r" % (seed, bytes(data)))
                 raise

@@ -142,6 +142,11 @@ def _problem(finding: _Finding, marks: Mapping[Path, Mark]) -> Problem:
     return Problem(mark.line, mark.column, what, finding.fix, finding.severity)
 
 
+def _misnamed(name: str, wrong: str) -> _Finding:
+    return _Finding((name,), "%s: %s" % (safe(name, 253), wrong),
+                    "write the host's full name: letters, digits, hyphens, dots")
+
+
 def _twice(name: str, first: str) -> _Finding:
     return _Finding((name,), "%s: the same host is on line" % safe(name, 253),
                     "keep one of the two", other=(first,))
@@ -220,8 +225,7 @@ class _Reading:
         before = len(self.findings)
         level = schema.read_level(fields, (name,))
         if wrong and isinstance(fields, dict):
-            self._add((name,), "%s: %s" % (safe(name, 253), wrong),
-                      "write the host's full name: letters, digits, hyphens, dots")
+            self.findings.append(_misnamed(name, wrong))
         policy, faults, places = schema.merge(level, self._shared)
         if self._is_damaged:
             faults = []
@@ -286,6 +290,10 @@ def explain(data: bytes, name: str) -> Optional[Explanation]:
         entries[names[0]], entries.get(schema.GROUPS, schema.ABSENT),
         entries.get(schema.DEFAULTS, schema.ABSENT), names[0])
     findings = [_from_fault(fault) for fault in faults]
+    wrong = schema.host_name_fault(names[0])
+    if wrong:
+        findings.append(_misnamed(names[0], wrong))
+        policy = None
     if len(names) > 1:
         findings.append(_twice(names[1], names[0]))
         policy = None

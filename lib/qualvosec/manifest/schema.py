@@ -80,7 +80,7 @@ class Shared(NamedTuple):
 
     defaults: Level
     groups: Dict[str, Level]
-    faults: Tuple[Fault, ...]       # of the section .groups itself
+    faults: Tuple[Fault, ...]       # of .groups as a whole: nobody knows what was in it
 
 
 def fold(name: str) -> str:
@@ -172,15 +172,16 @@ def read_shared(groups: object, defaults: object) -> Shared:
         return Shared(level, {}, ())
     if not isinstance(groups, dict) or not groups:
         return Shared(level, {}, (_not_fields(groups, (GROUPS,)),))
-    faults = []
     levels = {}
     for name, fields in groups.items():
-        if is_label(name):
-            levels[name] = read_level(fields, (GROUPS, name))
-        else:
-            faults.append(Fault((GROUPS, name), "%s: not the name of a group" % safe(str(name), 40),
-                                "use up to 64 letters, digits, . _ : @ + / -"))
-    return Shared(level, levels, tuple(faults))
+        place: Path = (GROUPS, name)
+        levels[name] = read_level(fields, place)
+        if not is_label(name):
+            # No host can be in it: a fault, but not one of any host's entry.
+            levels[name] = Level(place, {}, (Fault(
+                place, "%s: not the name of a group" % safe(str(name), 40),
+                "use up to 64 letters, digits, . _ : @ + / -"),))
+    return Shared(level, levels, ())
 
 
 def _merged(levels: List[Level]) -> Tuple[Dict[str, Any], Places]:
