@@ -2,15 +2,19 @@
 """qualvosec-admin as an administrator uses it: what it prints, and how it ends."""
 
 import calendar
+import fcntl
 import glob
 import http.server
 import io
 import os
+import pty
 import random
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import threading
 import unittest
 
@@ -206,6 +210,25 @@ class ShowTest(Case):
         self.assertEqual(code, 1)
         self.assertIn("%s:3:3: " % path, out)
         self.assertIn("it is not patched", err)
+
+
+class TerminalTest(Case):
+
+    def test_the_table_fits_a_terminal_but_is_whole_in_a_pipe(self):
+        try:
+            master, slave = pty.openpty()
+        except OSError as error:
+            self.skipTest("no pseudo-terminal here: %s" % error)
+        self.addCleanup(os.close, master)
+        manifest = self.write("patch.yaml", "%s.example.org:\n  patch: false\n" % ("a" * 60))
+        for columns, widest in ((100, 100), (400, 142), (0, 142)):
+            fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+            with open(os.dup(slave), "w", encoding="utf-8") as out:
+                code = commands.main(["-c", self.config, "list", "--manifest", manifest, "--log",
+                                      os.path.join(LOGS, "common.log")], out, io.StringIO())
+            lines = os.read(master, 65536).decode("utf-8").split("\r\n")
+            self.assertEqual((code, {len(line) for line in lines[:-1]}), (0, {widest}))
+        os.close(slave)
 
 
 class UsageTest(Case):

@@ -227,7 +227,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="qualvosec-admin", description="See which hosts are alive and patched, and check the "
         "manifest before it is published. See qualvosec-admin(8).")
     parser.add_argument("--version", action="version", version="qualvosec-admin " + paths.VERSION)
-    parser.add_argument("-c", dest="config", metavar="FILE", default="",
+    parser.add_argument("-c", "--config", dest="config", metavar="FILE", default="",
                         help="configuration (default: %s)"
                         % os.path.join(paths.CONFIG_DIR, CONFIG_NAME))
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
@@ -235,7 +235,7 @@ def _parser() -> argparse.ArgumentParser:
 
     def add(name: str, action: Callable[..., int], text: str) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text.capitalize() + ".")
-        command.add_argument("-c", dest="config", metavar="FILE", default=argparse.SUPPRESS,
+        command.add_argument("-c", "--config", metavar="FILE", default=argparse.SUPPRESS,
                              help=argparse.SUPPRESS)
         command.add_argument("--manifest", metavar="FILE|URL", default="",
                              help="the manifest, instead of the configured one")
