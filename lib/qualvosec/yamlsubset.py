@@ -1,30 +1,25 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A strict subset of YAML: text to values, read exactly as YAML readers do, or refused.
 
-Reads: block mappings and block lists, 16 deep; one-line lists `[a, "b"]`; plain, 'single' and
-"double" quoted text; true, false, null, ~ and nothing; whole numbers up to 18 digits; comments;
-one leading `---`; a byte order mark; CRLF; white space, tabs too, before a comment or a line's end.
+Reads block mappings and lists, 16 deep; one-line lists `[a, "b"]`; plain, 'single' and "double"
+quoted text; true, false, null, ~, nothing; whole numbers up to 18 digits; comments; one leading
+`---`; a byte order mark; CRLF; white space, tabs too, before a comment or a line's end. Refuses,
+with place and fix, what spans lines or means different things to YAML 1.1 and 1.2 (yes, 0x1F, 010,
+08, 1.20, 3:15, 2026-12-20), anchors, aliases, tags, flow mappings, merge keys, block text, escapes
+but \\" and \\\\, duplicate keys, other tabs, control and bidirectional characters, very long lines.
 
-Refuses, by line and column and with the fix: whatever spans lines or reads differently in YAML
-1.1 and 1.2 (yes, 0x1F, 010, 08, 1.20, 3:15, 2026-12-20), anchors, aliases, tags, flow mappings,
-merge keys, block scalars, lists in lists by dashes, escapes but \\" and \\\\, duplicate keys,
-tabs elsewhere, control and bidirectional characters, keys over 255 and lines over 65536 bytes.
-
-Nothing spans lines, so each line is read on its own (`read_line`) and then put in its place
+As nothing spans lines, each line is read on its own (`read_line`) and then put in its place
 (`_Tree`). Most lines of a large file repeat: each different one is read once and remembered.
 """
 
 import re
 from itertools import chain
-from itertools import islice
 from typing import Any
 from typing import Dict
-from typing import Iterable
 from typing import Iterator
 from typing import List
 from typing import NamedTuple
 from typing import Optional
-from typing import Pattern
 from typing import Tuple
 from typing import Union
 
@@ -49,29 +44,25 @@ class YamlError(ValueError):
 
     def __init__(self, column: int, what: str, fix: str, line: int = 0) -> None:
         super().__init__(what)
-        self.line = line  # 0 until the reader of all lines fills it in
-        self.column = column
-        self.what = what
-        self.fix = fix
+        self.line, self.column, self.what, self.fix = line, column, what, fix
 
     def __str__(self) -> str:
         return "line %d, column %d: %s: %s" % (self.line, self.column, self.what, self.fix)
 
 
 class Line(NamedTuple):
-    """One line read on its own. A one-line list is a tuple here, so that lines can be shared."""
+    """One line read on its own. A one-line list is a tuple of items and their columns here."""
 
     indent: int
     kind: int
     key: str
     value: object
     column: int  # of the key, or of the item behind its dash
-    columns: Tuple[int, ...]  # of the items of a one-line list
 
 
 # Kinds of line: nothing; `key: value`; `- value`; `key:` alone; the leading `---`.
 BLANK, FIELD, ITEM, OPEN, START = range(5)
-_NOTHING = Line(0, BLANK, "", None, 1, ())
+_NOTHING = Line(0, BLANK, "", None, 1)
 
 # Not YAML, a line break to some readers only, or (the second set) able to disguise what one sees.
 UNREADABLE = "\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff"
@@ -82,6 +73,7 @@ _BLANKS = re.compile(r" *")
 _COMMENT = re.compile(r"[ \t]#")
 _END = re.compile(r"(?:[ \t]+#.*)?$")
 _COLON = re.compile(r":(?=[ \t]|$)")
+_DOCUMENT = re.compile(r"(?:---|\.\.\.)(?:[ \t]|$)")
 _TEXT = re.compile(r".*")
 _KEY_TEXT = re.compile(r".*?(?=:[ \t]|:$)")
 _LIST_TEXT = re.compile(r"""[^][{}"',?\t]*""")
@@ -101,17 +93,14 @@ _NUMERIC = re.compile(
         | [0-9]{4} - [0-9]{1,2} - [0-9]{1,2} (?: [t\ ].* )?  """,
     re.VERBOSE | re.IGNORECASE | re.ASCII,
 )
-_INDICATORS = {"|": "block text", ">": "block text", "&": "an anchor", "*": "an alias"}
-_INDICATORS.update({"!": "a tag", "{": "a flow mapping", "?": "a complex key", "%": "a directive"})
-_INDICATORS.update((char, "a reserved character") for char in "@`[]},:#\"'")
+_INDICATORS = {"|": "block text", ">": "block text", "&": "an anchor", "*": "an alias",
+               "!": "a tag", "[": "a list", "{": "a flow mapping", "?": "a complex key"}
+_INDICATORS.update((char, "a reserved character") for char in "%@`]},:#")
 
 
 def shown(text: str) -> str:
     """Text as messages quote it: at most 40 characters, printable ASCII."""
     return ascii(text if len(text) <= 40 else text[:37] + "...")
-
-
-# --- one value: a line and a position give the value and the position behind it
 
 
 def _plain(text: str, column: int) -> object:
@@ -122,126 +111,109 @@ def _plain(text: str, column: int) -> object:
         return int(text)
     what, fix = "", "quote it"
     if not text:
-        what, fix = "is no value", "write one between commas"
+        what, fix = "is no value", "close the list on its line"
     elif text[0] in _INDICATORS:
         what = "starts %s, which is not read here" % _INDICATORS[text[0]]
-    elif text[0] == "-" and text[1:2] in ("", " ", "\t"):
+    elif text[0] == "-" and text[1:2] in ("", " "):
         what = "is a list within a line"
     elif "\t" in text:
-        what = "holds a tab"
+        what, fix = "has a tab in or before it", "use blanks"
     elif _COLON.search(text):
         what, fix = "holds a key within a value", "start a new line, or quote it"
     elif text.lower() in _DOUBTFUL:
         what, fix = "is a truth value or more to some readers", "write true or false, or quote it"
-    elif text in ("08", "09"):
-        what, fix = "is no number to some readers", "write " + text[1]
     elif _NUMERIC.fullmatch(text):
         what = "is a number or date that readers disagree on"
+        fix = "write %s" % text[1] if text in ("08", "09") else fix
     if what:
         raise YamlError(column, "%s %s" % (shown(text), what), fix)
     return text
 
 
-def _scalar(line: str, pos: int, plain: "Pattern[str]") -> Tuple[object, int]:
+def _scalar(line: str, pos: int, plain: "re.Pattern[str]") -> Tuple[object, int]:
     """Quoted text, or what `plain` matches up to a comment."""
     if not line.startswith(('"', "'"), pos):
         text = _match(plain, line, pos)
         comment = _COMMENT.search(text)
-        text = (text[: comment.start()] if comment else text).rstrip(" \t")
+        text = (text[: comment.start()] if comment else text).rstrip(" \t") or line[pos:]
         return _plain(text, pos + 1), pos + len(text)
     match = _QUOTED.match(line, pos)
     if match is None:
-        what = "quoted text %s has a tab, an escape or no end" % shown(line[pos:])
+        what = "quoted text %s has no end, a tab or an escape" % shown(line[pos:])
         raise YamlError(pos + 1, what, "close it on its line; only \\\" and \\\\ are escapes")
     double, single = match.groups()
     value = single.replace("''", "'") if double is None else re.sub(r"\\(.)", r"\1", double)
     return value, match.end()
 
 
-def _match(pattern: "Pattern[str]", line: str, pos: int) -> str:
+def _match(pattern: "re.Pattern[str]", line: str, pos: int) -> str:
     """What a pattern that matches anywhere, if only nothing, matches here."""
     match = pattern.match(line, pos)
     return match.group() if match else ""
 
 
-def _flow_list(line: str, pos: int) -> Tuple[Tuple[object, ...], Tuple[int, ...], int]:
-    """The items of the one-line list that opens at `pos`, their columns, the position behind."""
-    values: List[object] = []
-    columns: List[int] = []
+def _flow_list(line: str, pos: int) -> Tuple[Tuple[Tuple[object, int], ...], int]:
+    """The items and their columns of the list that opens at `pos`; the position behind it."""
+    items: List[Tuple[object, int]] = []
     separator = ","
     while separator == ",":
-        pos += 1
-        pos += len(_match(_BLANKS, line, pos))
-        if line.startswith("]", pos):
-            break
-        columns.append(pos + 1)
-        value, pos = _scalar(line, pos, _LIST_TEXT)
-        values.append(value)
+        start = pos + 1 + len(_match(_BLANKS, line, pos + 1))
+        if line.startswith("]", start):
+            return tuple(items), start + 1
+        value, pos = _scalar(line, start, _LIST_TEXT)
+        items.append((value, start + 1))
         pos += len(_match(_BLANKS, line, pos))
         separator = line[pos : pos + 1]
-    if not line.startswith("]", pos):
-        what = "list does not go on with ',' or ']' at %s" % shown(line[pos:])
+    if separator != "]":
+        what = "no ',' or ']' at %s in a list" % shown(line[pos:])
         raise YamlError(pos + 1, what, "close it on its line, or quote the item")
-    return tuple(values), tuple(columns), pos + 1
+    return tuple(items), pos + 1
 
 
-def _value(line: str, pos: int) -> Tuple[object, Tuple[int, ...], int]:
-    """What is behind a colon or dash: value, columns of items, start; start is 0 for nothing."""
+def _value(line: str, pos: int) -> Tuple[object, int]:
+    """What is behind a colon or dash, and where it starts (0 for nothing)."""
     if _END.match(line, pos):
-        return None, (), 0
+        return None, 0
     start = pos + len(_match(_BLANKS, line, pos))
     value: object
-    columns: Tuple[int, ...] = ()
-    if line[start] == "\t":
-        raise YamlError(start + 1, "tab before a value", "use blanks")
     if line[start] == "[":
-        value, columns, end = _flow_list(line, start)
+        value, end = _flow_list(line, start)
     else:
         value, end = _scalar(line, start, _TEXT)
     if not _END.match(line, end):
         what = "unexpected %s after the value" % shown(line[end:])
         raise YamlError(end + 1, what, "keep to one value, and put a blank before #")
-    return value, columns, start
-
-
-# --- one line
+    return value, start
 
 
 def read_key(line: str, indent: int = 0) -> Tuple[str, int]:
     """The key of a line and the position behind its colon; raises like `read_line`."""
-    if line[indent] not in "\"'" and not _COLON.search(line, indent + 1):
-        raise _no_key(line[indent:], indent + 1)
-    key, end = _scalar(line, indent, _KEY_TEXT)
+    key: object = None
+    end = len(line)
+    if _DOCUMENT.match(line):
+        raise YamlError(1, "document mark %s" % shown(line), "keep one document in the file")
+    if line[indent] in "\"'" or _COLON.search(line, indent + 1):
+        key, end = _scalar(line, indent, _KEY_TEXT)
     colon = _COLON.match(line, end + len(_match(_BLANKS, line, end)))
+    text = line[indent:end]
     if colon is None:
-        raise _no_key(line[indent:], indent + 1)
+        what, fix = "is neither 'key: value' nor '- item'", "mind the blank behind : and -"
+        if text[0] in _INDICATORS:
+            what, fix = "starts %s" % _INDICATORS[text[0]], "use plain fields and lists"
+        elif ":" not in text and text[0] != "-":
+            fix = "end a key with a colon, and keep a value on the line of its key"
+        raise YamlError(indent + 1, "%s %s" % (shown(text), what), fix)
     if not isinstance(key, str):
-        raise YamlError(indent + 1, "key %s is not text" % shown(line[indent:end]), "quote it")
+        raise YamlError(indent + 1, "key %s is not text" % shown(text), "quote it")
     if colon.end() - indent > MAX_KEY_CHARS:
-        raise YamlError(indent + 1, "key %s is too long" % shown(key), "shorten it")
+        raise YamlError(indent + 1, "key %s is too long" % shown(text), "shorten it")
     return key, colon.end()
-
-
-def _no_key(text: str, column: int) -> YamlError:
-    """The fault of a line that is neither field, item nor comment, with the likely cause."""
-    what = "is neither 'key: value' nor '- item'"
-    if text[0] in _INDICATORS:
-        what, fix = "starts %s" % _INDICATORS[text[0]], "use plain fields and lists"
-    elif text.startswith(("---", "...")):
-        fix = "keep one document in the file"
-    elif text[0] == "-":
-        fix = "put a blank behind the dash"
-    elif ":" in text:
-        fix = "put a blank behind the colon"
-    else:
-        fix = "end a key with a colon, and keep a value on the line of its key"
-    return YamlError(column, "%s %s" % (shown(text), what), fix)
 
 
 def read_line(line: str) -> Line:
     """One line, without its line end, read on its own; a YamlError has no line number yet."""
     if len(line) <= MAX_KEY_CHARS and _HOST.fullmatch(line):  # most lines that do not repeat
-        return Line(0, OPEN, line[:-1], None, 1, ())
+        return Line(0, OPEN, line[:-1], None, 1)
     if len(line) > MAX_LINE_BYTES // 4 and len(line.encode("utf-8")) > MAX_LINE_BYTES:
         raise YamlError(1, "line %s is too long" % shown(line), "keep to %d bytes" % MAX_LINE_BYTES)
     bad = None if line.isprintable() else _FORBIDDEN.search(line)
@@ -254,21 +226,18 @@ def read_line(line: str) -> Line:
     if line[indent] == "\t":
         raise YamlError(indent + 1, "tab at the start of a line", "indent with blanks")
     if line[indent] == "-" and line[indent + 1 : indent + 2] in ("", " ", "\t"):
-        value, columns, start = _value(line, indent + 1)
-        return Line(indent, ITEM, "", value, (start or indent) + 1, columns)
+        value, start = _value(line, indent + 1)
+        return Line(indent, ITEM, "", value, (start or indent) + 1)
     if line.startswith("---") and _END.match(line, 3):
-        return Line(0, START, "", None, 1, ())
+        return Line(0, START, "", None, 1)
     key, pos = read_key(line, indent)
-    value, columns, start = _value(line, pos)
-    return Line(indent, FIELD if start else OPEN, key, value, indent + 1, columns)
+    value, start = _value(line, pos)
+    return Line(indent, FIELD if start else OPEN, key, value, indent + 1)
 
 
 def starts_entry(line: str) -> bool:
     """Whether a line belongs to no entry before it: neither indented, blank, comment nor item."""
     return line[:1] not in ("", " ", "#", "\t") and line[:2] not in ("-", "- ", "-\t")
-
-
-# --- all lines
 
 
 class _Duplicate(Exception):
@@ -301,22 +270,23 @@ class _Tree:
         elif not self._open_block(line):
             self._close_blocks(line)
         self.waiting = None
-        value = list(line.value) if isinstance(line.value, tuple) else line.value
-        name: Union[str, int] = line.key
         if line.kind == START:
             return
+        items = line.value if isinstance(line.value, tuple) else ()
+        value = [item for item, _ in items] if isinstance(line.value, tuple) else line.value
+        name: Union[str, int] = line.key
         if line.kind == ITEM:
             name = len(self.box)
             self.box.append(value)
         elif name in self.box:
-            raise self.duplicate(line)
+            raise self._duplicate(line)
         else:
             self.box[name] = value
             self.waiting = line.key if line.kind == OPEN else None
         if self.marks is not None:
             place = self.path + (name,)
             self.marks[place] = Mark(number, line.column)
-            for position, column in enumerate(line.columns):
+            for position, (_, column) in enumerate(items):
                 self.marks[place + (position,)] = Mark(number, column)
 
     def _start(self, line: Line) -> None:
@@ -359,8 +329,7 @@ class _Tree:
             what = "list item among fields" if item else "field among list items"
             raise YamlError(line.indent + 1, what, "align it with what it belongs to")
 
-    def duplicate(self, line: Line) -> Exception:
-        """The fault of a key that is there already."""
+    def _duplicate(self, line: Line) -> Exception:
         if self.marks is None:
             return _Duplicate()
         first = self.marks[self.path + (line.key,)].line
@@ -375,7 +344,7 @@ class _Tree:
             self.root.popitem()  # the newest: insertion order holds in CPython 3.6 too
 
 
-def _read(lines: Iterable[Tuple[int, str]], tree: _Tree, memo: Dict[str, Line]) -> None:
+def _read(lines: Iterator[Tuple[int, str]], tree: _Tree, memo: Dict[str, Line]) -> None:
     """Read lines into the tree up to the end or the first fault."""
     number, line = 0, ""
     box, here, quick = tree.box, tree.indent, tree.quick()
@@ -386,19 +355,18 @@ def _read(lines: Iterable[Tuple[int, str]], tree: _Tree, memo: Dict[str, Line]) 
                 entry = read_line(line)
                 if entry.indent and len(memo) < MEMO_LINES:  # root keys do not repeat
                     memo[line] = entry
-            indent, kind, key, value, _, _ = entry
+            indent, kind, key, value, _ = entry
             if kind == BLANK:
                 continue
             if kind == quick and indent == here and type(value) is not tuple:
                 if kind == ITEM:
                     box.append(value)
-                elif key in box:
-                    raise tree.duplicate(entry)
-                else:
+                    continue
+                if key not in box:
                     box[key] = value
-            else:
-                tree.place(number, entry)
-                box, here, quick = tree.box, tree.indent, tree.quick()
+                    continue
+            tree.place(number, entry)
+            box, here, quick = tree.box, tree.indent, tree.quick()
     except YamlError as fault:
         fault.line = fault.line or number
         tree.drop(line)
@@ -422,12 +390,8 @@ def _pieces(data: bytes, first_line: int) -> Iterator[List[str]]:
         start = end + 1
 
 
-def load(
-    data: bytes,
-    marks: Optional[Dict[Path, Mark]] = None,
-    faults: Optional[List[YamlError]] = None,
-    first_line: int = 1,
-) -> object:
+def load(data: bytes, marks: Optional[Dict[Path, Mark]] = None,
+         faults: Optional[List[YamlError]] = None, first_line: int = 1) -> object:
     """The value of a text: dict, list, or None for nothing but comments.
 
     `marks` is filled with the place of every key and item. That costs time and memory: read
@@ -450,7 +414,7 @@ def load(
             if faults is None:
                 raise
             found.append(fault)
-        held = list(islice((pair for pair in lines if starts_entry(pair[1])), 1))
+        held = next(([pair] for pair in lines if starts_entry(pair[1])), [])
     if faults is not None:
         faults.extend(found)
     return tree.root
