@@ -172,4 +172,4 @@ def waiting_for(action_kind: str, why: str, until: int, now: int) -> Optional[st
     """Return the line for `waiting_for`, None when something is being done."""
     if action_kind != "wait":
         return None
-    return "%s%s" % (why, " (until %s)" % window_id(until) if until > now else "")
+    return "%s%s" % (why, " (until %s)" % window_id(until) if until > now + 120 else "")

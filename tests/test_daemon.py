@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The daemon as a process: start, lock, signals, reload, starting anew, and `once`."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from typing import Any
+from typing import Dict
+from typing import Tuple
+
+from qualvosec.client import fetchreply
+from qualvosec.manifest.policy import Policy
+
+from tests import LIB
+from tests.fakes import Edge
+
+# The real launcher's work, with the edges of the test in place of sudo and the fetch child.
+LAUNCH = """
+import os, sys
+sys.path[:0] = [%(lib)r]
+from qualvosec import paths
+from qualvosec.client import acceptance, rootcall
+paths.CONFIG_DIR = %(folder)r
+rootcall._TOOLS = {"sudo": (%(folder)r + "/sudo",), "doas": ()}
+acceptance.fetch_argv = lambda: [sys.executable, "-IS", %(folder)r + "/fetch.py"]
+if len(sys.argv) > 3:
+    from qualvosec.client.commands import main
+else:
+    from qualvosec.client.daemon import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class DaemonCase(unittest.TestCase):
+    def setUp(self) -> None:
+        holder = tempfile.TemporaryDirectory()
+        self.addCleanup(holder.cleanup)
+        self.folder = holder.name
+        self.edge = Edge(self.folder)
+        os.mkdir(self.path("state"), 0o700)
+        self.port = free_port()
+        self.edge.write("launch.py", LAUNCH % {"lib": LIB, "folder": self.folder})
+        self.configure()
+        self.edge.answer("status")
+        self.edge.publish(Policy(patch=False))
+
+    def path(self, name: str) -> str:
+        return os.path.join(self.folder, name)
+
+    def configure(self, **changes: str) -> None:
+        keys = {"server": "http://127.0.0.1:1", "fqdn": "web01.example.org",
+                "state_dir": self.path("state"), "log_handler": "StreamHandler",
+                "log_level": "INFO", "monitoring": "enable", "monitoring_port": str(self.port)}
+        keys.update(changes)
+        self.edge.write("q.conf", "[general]\n" + "".join(
+            "%s: %s\n" % pair for pair in sorted(keys.items())))
+
+    def start(self, *words: str) -> "subprocess.Popen[bytes]":
+        with open(self.path("log"), "ab") as stream:
+            process = subprocess.Popen(
+                [sys.executable, "-IS", self.path("launch.py"), "-c", self.path("q.conf")]
+                + list(words), stderr=stream, stdout=subprocess.PIPE)
+        self.addCleanup(process.stdout.close)  # type: ignore[union-attr]
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        return process
+
+    def run_once(self, *words: str) -> Tuple[int, str, str]:
+        process = self.start(*words)
+        out = process.communicate()[0].decode("utf-8")
+        return process.returncode, out, self.log()
+
+    def log(self) -> str:
+        with open(self.path("log"), encoding="utf-8") as stream:
+            return stream.read()
+
+    def wait_for(self, words: str) -> None:
+        end = time.monotonic() + 20
+        while words not in self.log():
+            self.assertLess(time.monotonic(), end, self.log())
+            time.sleep(0.02)
+
+    def status(self) -> Dict[str, Any]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection.request("GET", "/status")
+        value = json.loads(connection.getresponse().read().decode("utf-8"))
+        connection.close()
+        return dict(value)
+
+
+class Lifetime(DaemonCase):
+    def test_it_starts_answers_and_ends_with_zero_at_sigterm(self) -> None:
+        process = self.start()
+        self.wait_for("manifest accepted entry=policy")
+        value = self.status()
+        self.assertEqual((value["healthy"], value["host"]), (True, "web01.example.org"))
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(20), 0)
+        self.assertIn("INFO stopped", self.log())
+
+    def test_a_second_instance_is_refused_with_one_line(self) -> None:
+        self.start()
+        self.wait_for("INFO started")
+        code, _, _ = self.run_once()
+        self.assertEqual(code, 1)
+        self.assertIn("another qualvosec holds it", self.log())
+        code, _, _ = self.run_once("once")
+        self.assertEqual(code, 1)
+
+    def test_a_state_directory_of_another_user_names_the_command_to_use(self) -> None:
+        if os.geteuid() != 0:
+            self.skipTest("needs root to give a directory away")
+        os.chown(self.path("state"), 1, 1)
+        code, _, said = self.run_once()
+        self.assertEqual(code, 2)
+        self.assertRegex(said, r"state_dir \S+: belongs to \S+, this is root: use: sudo -u \S+ qual")
+        code, _, said = self.run_once("once")
+        self.assertEqual(code, 2)
+        self.assertIn("once", said.strip().split("\n")[-1])
+
+    def test_a_missing_state_directory_names_the_command_that_makes_it(self) -> None:
+        os.rmdir(self.path("state"))
+        code, _, said = self.run_once()
+        self.assertEqual(code, 2)
+        self.assertIn("create it: install -d -o", said)
+
+    def test_a_bad_configuration_is_one_line_and_exit_status_two(self) -> None:
+        self.configure(log_level="LOUD")
+        code, _, said = self.run_once()
+        self.assertEqual((code, said.count("\n")), (2, 1))
+        self.assertRegex(said, r"q\.conf: line \d+: log_level: LOUD is not a log level")
+
+    def test_a_port_in_use_is_one_line_and_exit_status_one(self) -> None:
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", self.port))
+            other.listen(1)
+            code, _, said = self.run_once()
+        self.assertEqual(code, 1)
+        self.assertEqual(said.count("\n"), 1)
+        self.assertNotIn("Traceback", said)
+
+
+class Reload(DaemonCase):
+    def test_a_bad_configuration_is_refused_and_the_old_one_stays(self) -> None:
+        process = self.start()
+        self.wait_for("manifest accepted")
+        self.edge.write("q.conf", "[general]\nsevrer: x\n")
+        process.send_signal(signal.SIGHUP)
+        self.wait_for("reload refused")
+        value = self.status()
+        self.assertFalse(value["healthy"])
+        self.assertIn("sevrer: unknown key", value["reasons"][0])
+        self.configure()
+        process.send_signal(signal.SIGHUP)
+        self.wait_for("INFO reloaded")
+        self.assertTrue(self.status()["healthy"])
+
+    def test_a_new_port_is_taken_over(self) -> None:
+        process = self.start()
+        self.wait_for("manifest accepted")
+        self.port = free_port()
+        self.configure()
+        process.send_signal(signal.SIGHUP)
+        self.wait_for("INFO reloaded")
+        self.assertTrue(self.status()["healthy"])
+
+
+class Once(DaemonCase):
+    def test_it_fetches_decides_and_says_why_it_waits(self) -> None:
+        code, out, _ = self.run_once("once")
+        self.assertEqual((code, out), (0, "patch is false\n"))
+        self.assertEqual(len(self.edge.fetches()), 1)
+
+    def test_what_is_wrong_is_told_and_ends_with_one(self) -> None:
+        self.edge.publish(None, "unlisted")
+        code, _, said = self.run_once("once")
+        self.assertEqual(code, 1)
+        self.assertIn("web01.example.org is not in the manifest", said)
+
+    def test_a_server_that_is_down_without_a_policy_ends_with_one(self) -> None:
+        self.edge.fail_fetch("http://127.0.0.1:1/patch.yaml: connection refused")
+        code, _, said = self.run_once("once")
+        self.assertEqual(code, 1)
+        self.assertIn("connection refused", said)
+
+    def test_an_open_window_is_used_and_its_outcome_reported(self) -> None:
+        from qualvosec.manifest import window
+        then = time.localtime(time.time() - 60)
+        policy = Policy(patch=True, weekdays=(then.tm_wday,), hour=then.tm_hour,
+                        minute=then.tm_min)
+        opening = window.latest(policy, int(time.time()), "web01.example.org")
+        assert opening is not None
+        self.edge.publish(policy)
+        self.edge.answer("upgrade", window=opening.id)
+        code, _, said = self.run_once("once")
+        self.assertEqual(code, 0, said)
+        self.assertEqual(len(self.edge.calls("upgrade")), 1)
+        self.assertEqual(self.run_once("once")[0], 0)
+        self.assertEqual(len(self.edge.calls("upgrade")), 1)
+
+
+class Commands(DaemonCase):
+    def test_status_speaks_as_a_monitoring_plugin(self) -> None:
+        code, out, _ = self.run_once("status")
+        self.assertEqual(code, 2)
+        self.assertRegex(out, r"^QUALVOSEC CRITICAL - the daemon does not answer on 127\.0\.0\.1")
+        self.start()
+        self.wait_for("manifest accepted")
+        code, out, _ = self.run_once("status")
+        self.assertEqual((code, out), (0, "QUALVOSEC OK - no run yet, "
+                                          "patching is off in the manifest\n"))
+        self.assertTrue(json.loads(self.run_once("status", "--json")[1])["healthy"])
+
+    def test_status_without_monitoring_reads_what_once_has_saved(self) -> None:
+        self.configure(monitoring="disable")
+        self.assertEqual(self.run_once("status")[0], 3)
+        self.run_once("once")
+        code, out, _ = self.run_once("status")
+        self.assertEqual((code, out[:12]), (0, "QUALVOSEC OK"))
+
+    def test_a_wrong_option_of_status_is_unknown_not_critical(self) -> None:
+        self.assertEqual(self.run_once("status", "--bogus")[0], 3)
+        self.assertEqual(self.run_once("policy", "--bogus")[0], 2)
+
+    def test_policy_and_next_read_a_manifest_file_for_any_host(self) -> None:
+        self.edge.write("m.yaml", "a.example.org:\n  patch: true\n  weekday: fri\n  hour: 3\n"
+                                  "b.example.org:\n  patch: true\n  hour: 99\n")
+        words = ("--manifest", self.path("m.yaml"), "--fqdn")
+        code, out, _ = self.run_once("policy", *words, "A.example.org.")
+        self.assertEqual(code, 0)
+        self.assertIn("weekday: Friday\ntime: 03:00\n", out)
+        code, out, _ = self.run_once("next", *words, "a.example.org", "-n", "3")
+        self.assertEqual((code, out.count("\n"), out.count("Friday")), (0, 3, 3))
+        code, _, said = self.run_once("policy", *words, "b.example.org")
+        self.assertEqual(code, 1)
+        self.assertIn("line 7, column 3: hour: 99", said)
+        self.assertEqual(self.run_once("next", *words, "c.example.org")[0], 1)
+
+    def test_configtest_proves_the_whole_path_to_the_helper(self) -> None:
+        code, out, said = self.run_once("configtest")
+        self.assertEqual(code, 0, said)
+        self.assertIn("ok: host web01.example.org", out)
+        self.edge.forget("status")
+        code, _, said = self.run_once("configtest")
+        self.assertEqual(code, 2)
+        self.assertIn("check /etc/sudoers.d/qualvosec", said)
+
+    def test_reset_needs_the_daemon_to_be_stopped_and_forgets_what_it_names(self) -> None:
+        self.run_once("once")
+        cached = self.path("state/policy.json")
+        self.assertTrue(os.path.exists(cached))
+        self.assertEqual(self.run_once("reset", "serial")[0], 0)
+        self.assertFalse(os.path.exists(cached))
+        for what in ("clock", "interrupted"):
+            self.assertEqual(self.run_once("reset", what)[0], 0)
+        self.start()
+        self.wait_for("INFO started")
+        self.assertEqual(self.run_once("reset", "clock")[0], 1)
+
+    def test_a_reply_of_the_fetch_child_is_what_the_cache_keeps(self) -> None:
+        self.run_once("once")
+        with open(self.path("state/policy.json"), encoding="ascii") as stream:
+            kept = json.load(stream)
+        self.assertEqual(fetchreply.from_object(kept["answer"]).policy, Policy(patch=False))
