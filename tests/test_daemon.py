@@ -126,7 +126,7 @@ class Lifetime(DaemonCase):
         os.chown(self.path("state"), 1, 1)
         code, _, said = self.run_once()
         self.assertEqual(code, 2)
-        self.assertRegex(said, r"state_dir \S+: belongs to \S+, this is root: use: sudo -u \S+ qual")
+        self.assertRegex(said, r"state_dir \S+: belongs to \S+, this is root: use: sudo -u ")
         code, _, said = self.run_once("once")
         self.assertEqual(code, 2)
         self.assertIn("once", said.strip().split("\n")[-1])
