@@ -51,7 +51,7 @@ class History:
         self.real = 1700000000 + rng.randrange(400 * DAY)
         self.begin = self.real
         self.skew = 0
-        change = self.real + rng.randrange(-3, 6) * DAY + rng.randrange(DAY)
+        change = (self.real + rng.randrange(9 * DAY)) // 1800 * 1800 - 3 * DAY
         before, after = rng.choice(((3600, 7200), (7200, 3600), (0, 0), (-12600, -12600)))
         self.zone = lambda u: before if u < change else after
         self.root = Root(rng, strict=rng.random() < 0.5)
@@ -76,6 +76,9 @@ class History:
         self.asks: List[Tuple[int, str, int]] = []      # reboot requests: wall, window, deadline
         self.lost = False
         self.calm_from = 0
+        self.changed_at = 0
+        self.lost_at = 0
+        self.clock_was_wrong = False
 
     # --- the world -------------------------------------------------------------------------------
 
@@ -145,6 +148,7 @@ class History:
         return states.from_bytes(self.disk)
 
     def facts(self, refused: str, writable: bool) -> Facts:
+        self.clock_was_wrong |= abs(self.skew) >= 300
         uptime = self.real - self.boots[-1]
         assert self.state is not None
         plausible = outlook.clock_plausible(self.wall(), self.real - self.settled,
@@ -239,16 +243,18 @@ class History:
         day = window.local_day(now, self.zone)
         if any(first <= day <= last for first, last in self.policy.freeze):
             self.problems.append("%s on a frozen day" % what)
-        if self.lost and window.opens_of(action.window) <= self.lost_at:
+        if self.lost and not self.clock_was_wrong and \
+                window.opens_of(action.window) <= self.lost_at:
             self.problems.append("%s in the window in which the state was lost" % what)
         limits = self.limits(action.window)
         if action.kind == "upgrade":
             if limits is None or not limits[0] <= now < limits[1]:
                 self.problems.append("%s outside its window" % what)
-            elif now >= limits[1] - 3600 * self.policy.catch_up and self.known_since() > \
-                    window.opens_of(action.window):
+            elif now >= limits[1] - 3600 * self.policy.catch_up and not self.clock_was_wrong \
+                    and max(self.changed_at, self.begin) > window.opens_of(action.window):
                 self.problems.append("%s: caught up a window from before the schedule" % what)
-        elif limits is not None and not limits[0] <= now < limits[1] + self.grace(action):
+        elif limits is not None and not window.opens_of(action.window) <= now < \
+                limits[1] + self.grace(action):
             self.problems.append("%s outside its window and grace" % what)
         if action.not_after < now:
             self.problems.append("%s asked for with a limit in the past" % what)
@@ -256,13 +262,6 @@ class History:
     def grace(self, action: steps.Action) -> int:
         # The policy may have changed since the run; what held at its start counts.
         return max(60 * self.policy.reboot_grace, action.not_after - self.wall())
-
-    def known_since(self) -> int:
-        assert self.state is not None
-        return max(self.changed_at, self.begin)
-
-    changed_at = 0
-    lost_at = 0
 
     def down(self) -> None:
         """The machine goes down for a reboot that root was asked for."""
@@ -363,7 +362,7 @@ class History:
             except Crash as crash:
                 self.crash(bool(crash.args[0]))
                 continue
-            times = [end, self.real + self.rng.choice((60, 600, 6000))]
+            times = [end, self.real + self.rng.choice((60, 3600, 20000, 20000))]
             times += [self.back] if self.state is None else [until - self.skew]
             times += [pending[0][0]] if pending else []
             due = self.root.due()
@@ -393,6 +392,8 @@ class History:
         self.real = max(self.real, ahead[0].opens - 100)
         self.dated = True
         self.play([], ahead[0].closes + 3600)
+        if self.state is None:
+            self.play([], self.real + 600)      # it is just starting up
         self.check_calm(ahead[0], consumed, runs)
 
     def check_calm(self, opening: window.Opening, consumed: bool, runs: int) -> None:

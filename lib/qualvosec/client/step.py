@@ -381,7 +381,7 @@ def _try_run(view: View, state: State, facts: Facts, opening: Opening) -> Step:
         state = state._replace(obstacle=(opening.id, outcome, why[:REASON_LENGTH]))
         return state, Action("wait", why, facts.now + WAKE_S, opening.id)
     # A retry further away than the interval was set by a clock that has since been set back.
-    if facts.now < state.retry <= facts.now + RETRY_S:
+    if state.last.window == opening.id and facts.now < state.retry <= facts.now + RETRY_S:
         return state, Action("wait", "tried again after: %s" % state.last.reason,
                              min(state.retry, state.cutoff), opening.id)
     state = state._replace(phase="patching", window=opening.id, op="upgrade", begun=facts.now,
