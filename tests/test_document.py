@@ -95,6 +95,10 @@ class ReadingTest(unittest.TestCase):
         self.assertEqual(len(found.problems), 1)
         self.assertEqual(set(found.hosts.values()), {None})
 
+    def test_an_unknown_section_stops_every_host_as_it_does_on_the_clients(self):
+        found = read(".default:\n  duration: 9\na.b:\n  patch: false\n")
+        self.assertEqual((found.hosts, found.errors()), ({"a.b": None}, 1))
+
     def test_a_damaged_section_does_not_put_the_blame_on_every_host(self):
         found = read(".defaults:\n  weekday: 1\n  hour: 08\na.b:\n  patch: true\n")
         self.assertEqual([(problem.line, problem.column) for problem in found.problems], [(3, 9)])

@@ -175,7 +175,7 @@ class NotesTest(unittest.TestCase):
                                               anonymous=("/x",)), NOW, 7)
         self.assertEqual(len(notes), 3)
         self.assertIn("/x: common format", notes[0])
-        self.assertIn("3 lines skipped", notes[1])
+        self.assertIn("broken or forged: 3", notes[1])
 
 
 if __name__ == "__main__":

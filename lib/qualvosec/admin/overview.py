@@ -88,9 +88,9 @@ def notes(log: Log, now: int, alive_days: int) -> List[str]:
         result.append("%s: common format, no client can be recognised: log in combined format"
                       % path)
     if log.broken or log.overlong:
-        result.append("%d lines skipped: broken or forged" % (log.broken + log.overlong))
+        result.append("lines skipped as broken or forged: %d" % (log.broken + log.overlong))
     if log.strangers:
-        result.append("%d requests of further unlisted names left out" % log.strangers)
+        result.append("requests of further unlisted names left out: %d" % log.strangers)
     return result
 
 

@@ -142,6 +142,12 @@ def _problem(finding: _Finding, marks: Mapping[Path, Mark]) -> Problem:
     return Problem(mark.line, mark.column, what, finding.fix, finding.severity)
 
 
+def _unknown_section(name: str) -> _Finding:
+    near = did_you_mean(name, schema.RESERVED)
+    return _Finding((name,), "%s: unknown section" % safe(name, 80),
+                    "did you mean %s?" % near if near else "remove it: no host starts with a dot")
+
+
 def _misnamed(name: str, wrong: str) -> _Finding:
     return _Finding((name,), "%s: %s" % (safe(name, 253), wrong),
                     "write the host's full name: letters, digits, hyphens, dots")
@@ -174,9 +180,10 @@ class _Reading:
         self.findings.extend(_from_fault(fault) for fault in shared)
         hosts: Dict[str, Optional[Policy]] = {}
         first: Dict[str, str] = {}
+        is_misread = False
         for name, fields in self._root.items():
             if name.startswith("."):
-                self._check_reserved(name)
+                is_misread = self._check_reserved(name) or is_misread
                 continue
             folded = schema.fold(name)
             if folded in hosts:
@@ -190,7 +197,8 @@ class _Reading:
                 first[folded] = name
         if not hosts and not self._is_damaged and not self.findings:
             self._add(("",), "the manifest: no host in it", "add one", "warning")
-        return hosts
+        # Clients cannot know what such a section would have told them.
+        return dict.fromkeys(hosts) if is_misread else hosts
 
     def header(self) -> schema.Header:
         """Check the .manifest section, its expiry against today."""
@@ -208,12 +216,12 @@ class _Reading:
     def _add(self, path: Path, what: str, fix: str, severity: str = "error") -> None:
         self.findings.append(_Finding(path, what, fix, severity))
 
-    def _check_reserved(self, name: str) -> None:
+    def _check_reserved(self, name: str) -> bool:
+        """Say whether a section is unknown, to the clients too."""
         if name in schema.RESERVED:
-            return
-        near = did_you_mean(name, schema.RESERVED)
-        self._add((name,), "%s: unknown section" % safe(name, 80),
-                  "did you mean %s?" % near if near else "remove it: no host starts with a dot")
+            return False
+        self.findings.append(_unknown_section(name))
+        return True
 
     def _host(self, name: str, fields: object) -> Optional[Policy]:
         # Most entries of a large manifest are alike but for their name.
@@ -290,6 +298,10 @@ def explain(data: bytes, name: str) -> Optional[Explanation]:
         entries[names[0]], entries.get(schema.GROUPS, schema.ABSENT),
         entries.get(schema.DEFAULTS, schema.ABSENT), names[0])
     findings = [_from_fault(fault) for fault in faults]
+    for entry in entries:
+        if entry.startswith(".") and entry not in schema.RESERVED:
+            findings.append(_unknown_section(entry))
+            policy = None
     wrong = schema.host_name_fault(names[0])
     if wrong:
         findings.append(_misnamed(names[0], wrong))
