@@ -32,6 +32,7 @@ from qualvosec.manifest.lookup import Found
 from qualvosec.manifest.lookup import ManifestError
 from qualvosec.manifest.policy import Policy
 from qualvosec.safetext import safe
+from qualvosec.yamlsubset import Mark
 
 Fetch = Callable[[download.Request], download.Response]
 Verify = Callable[[bytes, bytes, str], None]
@@ -190,21 +191,15 @@ def _entry(fqdn: str, found: Found) -> Tuple[Optional[Policy], List[str]]:
     name = next((path[0] for path in found.marks
                  if isinstance(path[0], str) and schema.fold(path[0]) == schema.fold(fqdn)), fqdn)
     policy, faults, _ = schema.effective(found.host, found.groups, found.defaults, str(name))
-    if policy is None:
-        return None, _placed(faults, found) or ["the entry is invalid: see qualvosec-admin check"]
-    return policy, []
+    return policy, _placed(faults, found)
 
 
 def _placed(faults: List[schema.Fault], found: Found) -> List[str]:
     """Return the faults as text, each with the nearest place in the file that is known."""
     lines = []
     for fault in faults:
-        path = fault.path
-        while path and path not in found.marks:
-            path = path[:-1]
-        if path:
-            mark = found.marks[path]
-            lines.append("line %d, column %d: %s" % (mark.line, mark.column, fault.message))
-        else:
-            lines.append(fault.message)
+        above = (fault.path[:end] for end in range(len(fault.path), 0, -1))
+        mark = next((found.marks[path] for path in above if path in found.marks),
+                    Mark(max(1, found.host_line), 1))
+        lines.append("line %d, column %d: %s" % (mark.line, mark.column, fault.message))
     return lines

@@ -58,7 +58,7 @@ def verify(data: bytes, signature: bytes, signers: str,
         raise SignatureError("ssh-keygen did not end within %d s: the signature is refused"
                              % TIMEOUT_S)
     if ended.returncode != 0:
-        said = ended.stderr.decode("utf-8", "replace").strip().split("\n")[0]
+        said = ended.stderr.decode("utf-8", "replace").strip().split("\n")[0].strip()
         raise SignatureError("the signature does not verify (%s): sign this very manifest with a "
                              "key of allowed_signers" % (safe(said, 120) or "no reason given"))
 
