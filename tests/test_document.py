@@ -81,7 +81,7 @@ class ReadingTest(unittest.TestCase):
 
     def test_a_fault_in_one_entry_leaves_the_others_valid(self):
         found = read("a.b:\n  patch: yes\nc.d:\n  patch: false\ne.f:\n  hour: 99\n")
-        self.assertEqual(sorted(found.hosts), ["c.d", "e.f"])
+        self.assertIsNone(found.hosts["a.b"])
         self.assertIsNone(found.hosts["e.f"])
         self.assertIsNotNone(found.hosts["c.d"])
 
@@ -102,6 +102,7 @@ class ReadingTest(unittest.TestCase):
     def test_a_damaged_section_does_not_put_the_blame_on_every_host(self):
         found = read(".defaults:\n  weekday: 1\n  hour: 08\na.b:\n  patch: true\n")
         self.assertEqual([(problem.line, problem.column) for problem in found.problems], [(3, 9)])
+        self.assertEqual(found.hosts, {"a.b": None})
 
     def test_entries_that_are_alike_share_one_policy(self):
         found = read("".join("h%d.b:\n  patch: true\n  weekday: 1\n  hour: 2\n" % number
@@ -169,6 +170,13 @@ class ExplainTest(unittest.TestCase):
         self.assertEqual(document.explain(text, "c.d").problems[0].line, 4)
         self.assertIsNone(document.explain(text, "c.d").policy)
         self.assertIsNone(document.explain(text, "e.f"))
+
+    def test_an_entry_that_does_not_parse_is_invalid_not_unlisted(self):
+        text = b"a.b:\n  patch: yes\nc.d:\n  patch: false\n"
+        self.assertEqual([problem.line for problem in document.explain(text, "a.b").problems], [2])
+        self.assertEqual(document.explain(text, "c.d").problems, [])
+        text = b"c.d:\n  patch: false\n.defaults:\n  hour: 08\n"
+        self.assertIsNone(document.explain(text, "c.d").policy)
 
     def test_a_host_that_is_there_twice_is_not_explained_as_if_it_were_valid(self):
         found = document.explain(b"a.b:\n  patch: false\nA.b:\n  patch: false\n", "a.b")

@@ -8,6 +8,7 @@ is near. Places are looked up in a second reading, and only if there is
 something to report: in a large manifest they cost more than all the rest.
 """
 
+import re
 from typing import Dict
 from typing import List
 from typing import Mapping
@@ -31,6 +32,7 @@ EXPIRY_WARNING_DAYS = 7
 LONG_WAIT_DAYS = 400
 _MEMO_ENTRIES = 20000
 _DAY_S = 86400
+_COLON = re.compile(r":(?:[ \t]|$)")
 
 
 class Problem(NamedTuple):
@@ -112,20 +114,42 @@ def read(data: bytes, today: int) -> Document:
     """Read a manifest; `today` is a date's ordinal. Every fault is in the result, none raised."""
     faults: List[YamlError] = []
     root = yamlsubset.load(data, None, faults)
-    problems = [Problem(fault.line, fault.column, fault.what, fault.fix) for fault in faults]
-    if not isinstance(root, dict):
-        if not faults:
-            what = "nothing" if root is None else "a list"
-            problems.append(Problem(1, 1, "the manifest: %s in it" % what,
-                                    "write a host name: and its fields, indented, below it"))
+    problems = [_of_text(fault) for fault in faults]
+    entries = root if isinstance(root, dict) else {}
+    if not entries and not faults:
+        what = "nothing" if root is None else "a list"
+        problems.append(Problem(1, 1, "the manifest: %s in it" % what,
+                                "write a host name: and its fields, indented, below it"))
         return Document({}, schema.Header(), problems)
-    reading = _Reading(root, today, bool(faults))
+    reading = _Reading(entries, today, list(_damaged(data, faults)))
     hosts = reading.hosts()
     header = reading.header()
     if reading.findings:
         marks = _locate(data, _paths(reading.findings))
         problems.extend(_problem(finding, marks) for finding in reading.findings)
     return Document(hosts, header, sorted(problems))
+
+
+def _damaged(data: bytes, faults: List[YamlError]) -> Dict[str, List[Problem]]:
+    """Return the faults of the entries that the parser had to leave out, by the entry's name."""
+    found: Dict[str, List[Problem]] = {}
+    lines = data.decode("utf-8", "replace").lstrip("\ufeff").split("\n") if faults else []
+    for fault in faults:
+        number = min(fault.line, len(lines)) - 1
+        while number > 0 and not yamlsubset.starts_entry(lines[number]):
+            number -= 1
+        line = lines[number].rstrip("\r")
+        try:
+            name = yamlsubset.read_line(line).key
+        except YamlError:
+            # Of a line that cannot be read, what stands before the colon is likely meant.
+            name = _COLON.split(line, 1)[0].strip("\"' ")
+        found.setdefault(schema.fold(name), []).append(_of_text(fault))
+    return found
+
+
+def _of_text(fault: YamlError) -> Problem:
+    return Problem(fault.line, fault.column, fault.what, fault.fix)
 
 
 def _paths(findings: List[_Finding]) -> Set[Path]:
@@ -161,12 +185,13 @@ def _twice(name: str, first: str) -> _Finding:
 class _Reading:
     """One pass over the root entries; collects findings."""
 
-    def __init__(self, root: Mapping[str, object], today: int, is_damaged: bool) -> None:
+    def __init__(self, root: Mapping[str, object], today: int, damaged: List[str]) -> None:
         self.findings: List[_Finding] = []
         self._root = root
         self._today = today
+        self._damaged = damaged
         # A section that the parser had to leave out would be missed in every entry.
-        self._is_damaged = is_damaged
+        self._is_misread = any(name.startswith(".") for name in damaged)
         self._shared = schema.read_shared(root.get(schema.GROUPS, schema.ABSENT),
                                           root.get(schema.DEFAULTS, schema.ABSENT))
         self._clean: Dict[str, Policy] = {}
@@ -180,10 +205,11 @@ class _Reading:
         self.findings.extend(_from_fault(fault) for fault in shared)
         hosts: Dict[str, Optional[Policy]] = {}
         first: Dict[str, str] = {}
-        is_misread = False
         for name, fields in self._root.items():
             if name.startswith("."):
-                is_misread = self._check_reserved(name) or is_misread
+                if name not in schema.RESERVED:
+                    self.findings.append(_unknown_section(name))
+                    self._is_misread = True
                 continue
             folded = schema.fold(name)
             if folded in hosts:
@@ -195,10 +221,12 @@ class _Reading:
             if isinstance(fields, dict) or name not in FIELDS:
                 hosts[folded] = policy
                 first[folded] = name
-        if not hosts and not self._is_damaged and not self.findings:
+        if not hosts and not self._damaged and not self.findings:
             self._add(("",), "the manifest: no host in it", "add one", "warning")
+        hosts.update((name, None) for name in self._damaged
+                     if not schema.host_name_fault(name) and name not in FIELDS)
         # Clients cannot know what such a section would have told them.
-        return dict.fromkeys(hosts) if is_misread else hosts
+        return dict.fromkeys(hosts) if self._is_misread else hosts
 
     def header(self) -> schema.Header:
         """Check the .manifest section, its expiry against today."""
@@ -216,13 +244,6 @@ class _Reading:
     def _add(self, path: Path, what: str, fix: str, severity: str = "error") -> None:
         self.findings.append(_Finding(path, what, fix, severity))
 
-    def _check_reserved(self, name: str) -> bool:
-        """Say whether a section is unknown, to the clients too."""
-        if name in schema.RESERVED:
-            return False
-        self.findings.append(_unknown_section(name))
-        return True
-
     def _host(self, name: str, fields: object) -> Optional[Policy]:
         # Most entries of a large manifest are alike but for their name.
         key = repr(fields) if isinstance(fields, dict) else ""
@@ -235,7 +256,7 @@ class _Reading:
         if wrong and isinstance(fields, dict):
             self.findings.append(_misnamed(name, wrong))
         policy, faults, places = schema.merge(level, self._shared)
-        if self._is_damaged:
+        if self._is_misread:
             faults = []
         self.findings.extend(_from_fault(fault) for fault in level.faults + tuple(faults))
         self._warn(level, policy, places)
@@ -287,30 +308,31 @@ def explain(data: bytes, name: str) -> Optional[Explanation]:
 
     Only the problems that concern this host are told.
     """
-    root = yamlsubset.load(data, None, [])
+    faults: List[YamlError] = []
+    root = yamlsubset.load(data, None, faults)
     entries = root if isinstance(root, dict) else {}
     folded = schema.fold(name)
+    damaged = _damaged(data, faults)
+    problems = [problem for entry, found in damaged.items() for problem in found
+                if entry == folded or entry.startswith(".")]
     names = [entry for entry in entries
              if not entry.startswith(".") and schema.fold(entry) == folded]
     if not names:
-        return None
-    policy, faults, places = schema.effective(
+        return Explanation(None, {}, problems) if folded in damaged else None
+    policy, wrong, places = schema.effective(
         entries[names[0]], entries.get(schema.GROUPS, schema.ABSENT),
         entries.get(schema.DEFAULTS, schema.ABSENT), names[0])
-    findings = [_from_fault(fault) for fault in faults]
-    for entry in entries:
-        if entry.startswith(".") and entry not in schema.RESERVED:
-            findings.append(_unknown_section(entry))
-            policy = None
-    wrong = schema.host_name_fault(names[0])
-    if wrong:
-        findings.append(_misnamed(names[0], wrong))
-        policy = None
+    findings = [_from_fault(fault) for fault in wrong]
+    findings.extend(_unknown_section(entry) for entry in entries
+                    if entry.startswith(".") and entry not in schema.RESERVED)
+    name_fault = schema.host_name_fault(names[0])
+    if name_fault:
+        findings.append(_misnamed(names[0], name_fault))
     if len(names) > 1:
         findings.append(_twice(names[1], names[0]))
-        policy = None
     decided = {path for paths in places.values() for path in paths}
     marks = _locate(data, decided | _paths(findings))
-    return Explanation(policy, {field: [(path, _mark(marks, path)) for path in paths]
-                                for field, paths in places.items()},
-                       [_problem(finding, marks) for finding in findings])
+    problems.extend(_problem(finding, marks) for finding in findings)
+    return Explanation(None if problems else policy,
+                       {field: [(path, _mark(marks, path)) for path in paths]
+                        for field, paths in places.items()}, sorted(problems))
