@@ -184,6 +184,21 @@ class UnderHostileServers(unittest.TestCase):
         self.assertGreater(sum(taken), LIMIT)
         self.assertLess(sum(taken), LIMIT + LIMIT // 8 + 2 * 65536)
 
+    def test_silence_ends_at_the_total_deadline_when_that_is_nearer(self) -> None:
+        with hostile.Server(hostile.goes_silent(OK)) as server:
+            text = refusal(server.url(), deadline_s=0.2, timeout_s=600)
+        self.assertIn("not finished within 0.2 s", text)
+
+    def test_budget_is_kept_to_the_byte(self) -> None:
+        one, two = socket.socketpair()
+        with one, two:
+            two.sendall(b"a" * 20)
+            raw = download._Raw(one, download._Deadline(10, 10), 12)
+            self.assertEqual(raw.readinto(bytearray(8)), 8)
+            self.assertEqual(raw.readinto(bytearray(8)), 4)
+            with self.assertRaises(download.DownloadError):
+                raw.readinto(bytearray(8))
+
     def test_redirects_lead_to_no_second_request(self) -> None:
         with hostile.Server(hostile.answers(b"a: 1\n")) as second:
             places = (second.url(), second.url(host="localhost"), "//127.0.0.1:%d/" % second.port,

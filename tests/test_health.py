@@ -406,6 +406,18 @@ class HostileNeighbours(unittest.TestCase):
             failing = endpoint.fail(errno.ENFILE, times=1)
             self.assertEqual((len(endpoint.health._peers), failing.calls), (0, 2))
 
+    def test_event_of_a_displaced_connection_is_passed_over(self) -> None:
+        with Endpoint() as endpoint, socket.create_connection(
+                ("127.0.0.1", endpoint.health.port), 10) as client:
+            endpoint.health._accept()
+            client.sendall(b"GET /he")
+            events = [(key, mask) for key, mask in endpoint.selector.select(10)
+                      if key.fileobj is not endpoint.health._sock]
+            endpoint.health._drop_oldest()
+            for key, mask in events:
+                endpoint.health.handle(key, mask)
+            self.assertEqual((len(events), len(endpoint.health._peers)), (1, 0))
+
     def test_connection_that_vanished_before_accept_is_passed_over(self) -> None:
         with Endpoint() as endpoint:
             failing = endpoint.fail(errno.ECONNABORTED, times=3)
