@@ -7,10 +7,16 @@ import random
 import unittest
 
 from qualvosec.manifest import document
+from qualvosec.manifest import lookup
+from qualvosec.manifest import schema
 from qualvosec.manifest import window
 
 from tests import DATA
 
+PIECES = (b"\n", b"  ", b":", b"-", b"\xff", b"\x00", b"[", b"]", b"'", b'"', b".groups:", b"null",
+          b"freeze", b"9" * 30, b"web01.example.org:\n", b"\t", b"\r", b"#", b"\n.x:\n",
+          b"\nWEB01.example.org.:\n", b"\n.defaults:\n  splay: 5\n",
+          b"  group_membership: [prod]\n")
 TODAY = window.ordinal(2026, 11, 23)
 FOLDER = os.path.join(DATA, "manifest")
 
@@ -77,6 +83,30 @@ class CorpusTest(unittest.TestCase):
         self.assertFalse(found.hosts["web02.example.org"].patch)
 
 
+def mutated(rng, texts):
+    """Return a manifest with a few random injuries."""
+    data = bytearray(rng.choice(texts))
+    if rng.random() < 0.3:
+        data += rng.choice(texts)
+    for _ in range(rng.randrange(1, 8)):
+        place = rng.randrange(len(data) + 1)
+        data[place:place + rng.choice((0, 0, 1, 5, 40))] = rng.choice(PIECES)
+    return bytes(data)
+
+
+def as_a_client(data, name):
+    """Return a host's policy as a client finds it, "unlisted", or "refused" with the whole file."""
+    try:
+        found = lookup.find(lookup.chunks_of(data), name)
+    except lookup.ManifestError:
+        return "refused"
+    if not found.host_line:
+        return "unlisted"
+    if found.own_fault:
+        return None
+    return schema.effective(found.host, found.groups, found.defaults, name)[0]
+
+
 class ReadingTest(unittest.TestCase):
 
     def test_a_fault_in_one_entry_leaves_the_others_valid(self):
@@ -129,25 +159,39 @@ class ReadingTest(unittest.TestCase):
         rng = random.Random(seed)
         texts = [data for kind in ("valid", "invalid") for _, data, _ in corpus(kind)
                  if len(data) < 3000]
-        pieces = [b"\n", b"  ", b":", b"-", b"\xff", b"\x00", b"[", b"]", b"'", b'"', b".groups:",
-                  b"null", b"freeze", b"9" * 30, b"web01.example.org:", b"\t", b"\r", b"#"]
-        for _ in range(1500):
-            data = bytearray(rng.choice(texts))
-            for _ in range(rng.randrange(1, 8)):
-                place = rng.randrange(len(data) + 1)
-                data[place:place + rng.choice((0, 0, 1, 5, 40))] = rng.choice(pieces)
+        for _ in range(1000):
+            data = mutated(rng, texts)
             try:
-                found = document.read(bytes(data), TODAY)
+                found = document.read(data, TODAY)
                 for name, policy in found.hosts.items():
-                    explained = document.explain(bytes(data), name)
+                    explained = document.explain(data, name)
                     self.assertEqual(explained.policy, policy)
                     self.assertTrue(policy is not None or explained.problems)
             except Exception:
-                print("seed %d, text %r" % (seed, bytes(data)))
+                print("seed %d, text %r" % (seed, data))
                 raise
             self.assertTrue(told(found.problems).replace("\n", "").isprintable(), "seed %d" % seed)
             if not found.errors():
                 self.assertNotIn(None, found.hosts.values(), "seed %d" % seed)
+
+    def test_every_host_is_told_what_the_administrator_is_shown(self):
+        seed = random.randrange(2 ** 32)
+        rng = random.Random(seed)
+        texts = [data for kind in ("valid", "invalid") for _, data, _ in corpus(kind)
+                 if len(data) < 3000]
+        compared = 0
+        for _ in range(20000 if os.environ.get("QUALVOSEC_LONG") else 600):
+            data = mutated(rng, texts)
+            shown = document.read(data, TODAY).hosts
+            for name in set(shown) | {"web01.example.org", "none.example.org"}:
+                told_to_host = "refused"
+                if not schema.host_name_fault(name):
+                    told_to_host = as_a_client(data, name)
+                if told_to_host != "refused":
+                    compared += 1
+                    self.assertEqual(told_to_host, shown.get(name, "unlisted"),
+                                     "seed %d, host %s, text %r" % (seed, name, data))
+        self.assertGreater(compared, 200)
 
 
 class ExplainTest(unittest.TestCase):
