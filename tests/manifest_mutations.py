@@ -75,10 +75,10 @@ def _swallow(lines: List[str], rng: random.Random) -> None:
     last = rng.randrange(first, len(lines))
     opening, closing = rng.choice(["''", '""', "[]", "{}", ["[\"", "\"]"], ["|", ""], [">-", ""],
                                     ["[it's, 'b]", "']"], ['[it"s, "b]', '"]']])
-    field = rng.choice(["%s", "  x: %s", "  - %s", "x: %s", "- %s", "  x#'y: %s", "  it\"s: %s", "  it's: %s",
-                        "  # %s"])
-    tail = rng.choice(["%s", "# %s", "  %s", "x: %s", "  x: a %s", "web1.example.org: %s", "%s: a",
-                       "%s # b"])
+    field = rng.choice(["%s", "  x: %s", "  x: %s", "  - %s", "x: %s", "- %s", "  # %s",
+                        "  x#'y: %s", "  it\"s: %s", "  it's: %s"])
+    tail = rng.choice(["%s", "%s", "# %s", "  %s", "x: %s", "  x: a %s", "%s: a", "%s # b",
+                       "web1.example.org: %s"])
     lines.insert(last, tail % closing)
     lines.insert(first, field % (opening + rng.choice(["", "a", "a: b", "a, b", "a #", " "])))
 

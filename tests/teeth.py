@@ -64,8 +64,6 @@ BUGS = (
     Bug(LOOKUP, 'end = piece.rfind(b"\\n") + 1', "end = len(piece)"),
     Bug(LOOKUP, "_UNREADABLE.search(text)", "None"),
     Bug(LOOKUP, "start if not block.pieces else 0", "start"),
-    Bug(LOOKUP, "if not yamlsubset.starts_entry(line):\n                fix =",
-        "if False:\n                fix ="),
     Bug(LOOKUP, "raise ManifestError(str(fault)) from None\n        name =",
         "return None\n        name ="),
     Bug(LOOKUP, "own_fault = own_fault or str(fault)", "continue"),

@@ -121,10 +121,11 @@ def _plain(text: str, column: int) -> object:
     elif _COLON.search(text):
         what, fix = "holds a key within a value", "start a new line, or quote it"
     elif text.lower() in _DOUBTFUL:
-        what, fix = "is a truth value or more to some readers", "write true or false, or quote it"
+        what = "is a truth value or merge key to some readers"
+        fix = "write true or false, or quote it"
     elif _NUMERIC.fullmatch(text):
         what = "is a number or date that readers disagree on"
-        fix = "write %s" % text[1] if text in ("08", "09") else fix
+        fix = "write %s, or quote it" % (text[1] if text in ("08", "09") else "a plain number")
     if what:
         raise YamlError(column, "%s %s" % (shown(text), what), fix)
     return text
@@ -197,7 +198,7 @@ def read_key(line: str, indent: int = 0) -> Tuple[str, int]:
     colon = _COLON.match(line, end + len(_match(_BLANKS, line, end)))
     text = line[indent:end]
     if colon is None:
-        what, fix = "is neither 'key: value' nor '- item'", "mind the blank behind : and -"
+        what, fix = "is neither 'key: value' nor '- item'", "put a blank behind : and -"
         if text[0] in _INDICATORS:
             what, fix = "starts %s" % _INDICATORS[text[0]], "use plain fields and lists"
         elif ":" not in text and text[0] != "-":
@@ -413,7 +414,7 @@ def load(data: bytes, marks: Optional[Dict[Path, Mark]] = None,
         except YamlError as fault:
             if faults is None:
                 raise
-            found.append(fault)
+            found.append(fault.with_traceback(None))  # which would keep every frame
         held = next(([pair] for pair in lines if starts_entry(pair[1])), [])
     if faults is not None:
         faults.extend(found)
