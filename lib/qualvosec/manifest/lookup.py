@@ -145,6 +145,8 @@ def _windows(chunks: Iterable[bytes]) -> Iterator[bytes]:
                 limit = yamlsubset.MAX_LINE_BYTES
                 raise ManifestError("a line is over %d bytes: is this a manifest?" % limit)
     if size:
+        if pieces[-1].endswith(b"\r"):  # with the line end put behind it, it would look like CRLF
+            raise ManifestError("a lone CR at the end: end lines with LF or CRLF")
         yield b"".join(pieces) + b"\n"
 
 
