@@ -28,7 +28,8 @@ class Requests(unittest.TestCase):
         when = {"window": WINDOW, "not_after": 1795400000}
         chosen = {"security_only": True, "only": ["lib*"], "exclude": ["vim"]}
         for op, fields in (("status", {"wait": False}), ("status", {"wait": True}),
-                           ("check", dict(chosen, refresh=False)), ("upgrade", dict(chosen, **when)),
+                           ("check", dict(chosen, refresh=False)),
+                           ("upgrade", dict(chosen, **when)),
                            ("repair", when), ("reboot", when)):
             with self.subTest(op=op):
                 found = requests.parse(rootcall.request(op, **fields))  # type: ignore[arg-type]
