@@ -11,22 +11,18 @@ import re
 import time
 from typing import Any
 from typing import NamedTuple
-from typing import Optional
 from typing import Tuple
 
 from qualvosec import files
 from qualvosec import ini
 from qualvosec.helper import managers
 from qualvosec.helper import request
+from qualvosec.helper.managers import base
 
 MAX_BYTES = 65536
-KEYS = ("allow", "allow_reboot", "min_hours_between_reboots", "lock_wait", "reboot_delay",
-        "package_manager", "hook_timeout")
-_UNTIL = re.compile(r"until:\s*([0-9]{4}-[0-9]{2}-[0-9]{2})\s*")
-
-
-class ConfigError(Exception):
-    """helper.conf cannot be used; the text is one line with path and line number."""
+_LIMITS = {"min_hours_between_reboots": (0, 8760), "lock_wait": (0, 86400),
+           "reboot_delay": (0, 3600), "hook_timeout": (1, 86400)}
+_UNTIL = re.compile(r"until:\s*([0-9]{4}-[0-9]{2}-[0-9]{2})")
 
 
 class Config(NamedTuple):
@@ -41,41 +37,31 @@ class Config(NamedTuple):
     hook_timeout: int = 300
 
 
-def read(path: str, owner: Optional[int] = 0) -> Config:
-    """Return the settings, defaults where there is no file; raises ConfigError.
-
-    `owner` is the user besides root to whom the file may belong; None: anybody.
-    """
+def read(path: str) -> Config:
+    """Return the settings, defaults where there is no file; raises Refused or FileError."""
     if not os.path.lexists(path):
         return Config()
     try:
-        data = files.read_bounded(path, MAX_BYTES, None if owner is None else {0, owner})
-        found = ini.parse(data.decode("utf-8"), {"general": KEYS}).get("general", {})
+        data = files.read_bounded(path, MAX_BYTES, {0, os.geteuid()})
+        found = ini.parse(data.decode("utf-8"), {"general": Config._fields}).get("general", {})
         return Config()._replace(**{key: _value(key, item) for key, item in found.items()})
     except (ini.IniError, UnicodeDecodeError) as error:
-        raise ConfigError("%s: %s" % (path, error)) from None
-    except files.FileError as error:
-        raise ConfigError(str(error)) from None
+        raise base.Refused("%s: %s" % (path, error)) from None
 
 
 def _value(key: str, item: ini.Item) -> Any:
     if key == "allow":
         words = item.value.replace(",", " ").split()
-        for word in words:
-            if word not in request.KEYS:
-                raise ini.IniError("line %d: allow: %r is not one of %s"
-                                   % (item.line, word[:40], ", ".join(sorted(request.KEYS))))
-        return tuple(words)
+        return tuple(ini.choice(ini.Item(word, item.line), key, sorted(request.KEYS))
+                     for word in words)
     if key == "allow_reboot":
         return ini.boolean(item, key)
     if key == "package_manager":
         return ini.choice(item, key, ["auto"] + sorted(managers.KINDS))
-    low, high = {"min_hours_between_reboots": (0, 8760), "lock_wait": (0, 86400),
-                 "reboot_delay": (0, 3600), "hook_timeout": (1, 86400)}[key]
-    return ini.integer(item, key, low, high)
+    return ini.integer(item, key, *_LIMITS[key])
 
 
-def veto(path: str, now: float, owner: int = 0) -> str:
+def veto(path: str, now: float) -> str:
     """Return why nothing disruptive may start, empty when there is no veto.
 
     A line `until: YYYY-MM-DD` ends the veto after that local day; one that
@@ -84,13 +70,12 @@ def veto(path: str, now: float, owner: int = 0) -> str:
     if not os.path.lexists(path):
         return ""
     try:
-        text = files.read_bounded(path, MAX_BYTES, {0, owner}).decode("utf-8", "replace")
+        text = files.read_bounded(path, MAX_BYTES, {0, os.geteuid()}).decode("utf-8", "replace")
     except files.FileError as error:
         return "veto: %s" % error
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    for line in lines:
-        found = _UNTIL.fullmatch(line)
-        if found and found.group(1) < time.strftime("%Y-%m-%d", time.localtime(now)):
-            return ""
-    first = next((line for line in lines if not line.startswith("until:")), "")
-    return "veto: %s" % (first[:200] or "%s exists" % path)
+    ends = [found.group(1) for found in map(_UNTIL.fullmatch, lines) if found]
+    if ends and max(ends) < time.strftime("%Y-%m-%d", time.localtime(now)):
+        return ""
+    reasons = [line for line in lines if not line.startswith("until:")] + ["%s exists" % path]
+    return "veto: %s" % reasons[0][:200]

@@ -9,52 +9,34 @@ neither name nor change them.
 
 import os
 import re
-from typing import Callable
 from typing import Dict
-from typing import List
-from typing import Optional
 
-from qualvosec import command
 from qualvosec.helper import process
+from qualvosec.helper.managers import base
+from qualvosec.helper.managers import system
 
 # Like run-parts(8): editors' and package managers' leavings have other names.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 
 
-class HookError(Exception):
-    """A hook failed or may not be run; the text is one line."""
-
-
-def find(folder: str, owner: int = 0, top: str = "/") -> List[str]:
-    """Return the hooks of a folder in the order of their names; raises HookError."""
-    if not os.path.isdir(folder):
-        return []
-    found = []
-    for name in sorted(os.listdir(folder)):
-        path = os.path.join(folder, name)
-        if _NAME.fullmatch(name) and os.access(path, os.X_OK) and os.path.isfile(path):
-            fault = process.insecure([os.path.realpath(path), path], owner, top)
-            if fault:
-                raise HookError("hook %s" % fault)
-            found.append(path)
-    return found
-
-
 def run_all(config_dir: str, kind: str, timeout_s: int, facts: Dict[str, str],
-            log_fd: Optional[int], run: Callable[..., command.Result] = command.run,
-            owner: int = 0, top: str = "/") -> None:
-    """Run the hooks of one kind; raises HookError at the first that fails.
+            world: base.World) -> None:
+    """Run the hooks of one kind; raises Refused at the first that fails, CommandError, too.
 
     A hook gets `facts` (window, outcome) as QUALVOSEC_... in its environment.
     """
-    env = dict(process.ENVIRONMENT, QUALVOSEC_HOOK=kind)
+    folder = os.path.join(config_dir, "hooks.d", kind + ".d")
+    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    paths = [os.path.join(folder, name) for name in names if _NAME.fullmatch(name)]
+    hooks = [path for path in paths if os.path.isfile(path) and os.access(path, os.X_OK)]
+    fault = process.insecure(hooks + [os.path.realpath(path) for path in hooks])
+    if fault:
+        raise base.Refused("hook %s" % fault)
+    env = dict(system.ENVIRONMENT, QUALVOSEC_HOOK=kind)
     env.update({"QUALVOSEC_" + key.upper(): value for key, value in facts.items()})
-    for path in find(os.path.join(config_dir, "hooks.d", kind + ".d"), owner, top):
-        try:
-            result = run([path], env, deadline_s=timeout_s, log_fd=log_fd)
-        except command.CommandError as error:
-            raise HookError("hook %s" % error) from None
+    for path in hooks:
+        result = world.run([path], env, deadline_s=timeout_s, log_fd=world.log_fd)
         if result.timed_out:
-            raise HookError("hook %s: not finished after %d seconds" % (path, timeout_s))
+            raise base.Refused("hook %s: not finished after %d seconds" % (path, timeout_s))
         if result.returncode != 0:
-            raise HookError("hook %s: failed with exit code %d" % (path, result.returncode))
+            raise base.Refused("hook %s: failed with exit code %d" % (path, result.returncode))

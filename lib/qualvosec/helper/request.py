@@ -3,9 +3,9 @@
 
 The caller is not trusted. A request is one JSON object in ASCII, at most 16 KiB,
 complete within five seconds; the key set of its operation is exact, types are
-exact, no key stands twice. Names and patterns may hold letters, digits and
-`_+.@-*?` only, and are later matched against what is installed: nothing of
-a request ever becomes an argument, a path or a file name.
+exact (so no float and no NaN passes), no key stands twice. Names and patterns may
+hold letters, digits and `_+.@-*?` only, and are later matched against what is
+installed: nothing of a request ever becomes an argument, a path or a file name.
 """
 
 import json
@@ -29,12 +29,8 @@ _LATEST = 1 << 40
 _SELECTION: Dict[str, type] = {"security_only": bool, "only": list, "exclude": list}
 _WHEN: Dict[str, type] = {"window": str, "not_after": int}
 KEYS: Dict[str, Dict[str, type]] = {
-    "check": dict(_SELECTION, refresh=bool),
-    "upgrade": dict(_SELECTION, **_WHEN),
-    "repair": _WHEN,
-    "reboot": _WHEN,
-    "status": {"wait": bool},
-}
+    "check": dict(_SELECTION, refresh=bool), "upgrade": dict(_SELECTION, **_WHEN),
+    "repair": _WHEN, "reboot": _WHEN, "status": {"wait": bool}}
 
 
 class RequestError(ValueError):
@@ -73,42 +69,35 @@ def read(fd: int, clock: Callable[[], float] = time.monotonic) -> bytes:
 def parse(data: bytes) -> Request:
     """Return the request that `data` holds; raises RequestError."""
     try:
-        fields = json.loads(data.decode("ascii"), object_pairs_hook=_object,
-                            parse_constant=_no_number, parse_float=_no_number)
-    except UnicodeDecodeError:
-        raise RequestError("the request is not ASCII") from None
-    except RequestError:
-        raise
+        fields = json.loads(data.decode("ascii"), object_pairs_hook=_unique)
     except (ValueError, RecursionError):
-        raise RequestError("the request is not one JSON object") from None
+        raise RequestError("the request is not one JSON object in ASCII with unique keys") from None
     if type(fields) is not dict:
         raise RequestError("the request is not a JSON object")
-    if type(fields.get("v")) is not int or fields.pop("v") != VERSION:
+    version, op = fields.pop("v", None), fields.pop("op", None)
+    if type(version) is not int or version != VERSION:
         raise RequestError("v: this helper speaks version %d" % VERSION)
-    op = fields.pop("op", None)
     if type(op) is not str or op not in KEYS:
         raise RequestError("op: not one of %s" % ", ".join(sorted(KEYS)))
-    expected = KEYS[op]
-    if set(fields) != set(expected):
-        raise RequestError("%s: takes exactly the keys v, op, %s" % (op, ", ".join(expected)))
-    for key, kind in expected.items():
+    if set(fields) != set(KEYS[op]):
+        raise RequestError("%s: takes exactly the keys v, op, %s" % (op, ", ".join(KEYS[op])))
+    for key, kind in KEYS[op].items():
         if type(fields[key]) is not kind:
             raise RequestError("%s: %s is not of type %s" % (op, key, kind.__name__))
         if kind is list:
             fields[key] = _patterns(fields[key], key)
-    _check_when(fields)
+    if "window" in fields and not _WINDOW.fullmatch(fields["window"]):
+        raise RequestError("window: is not of the form 20261124T0215Z")
+    if not 0 < fields.get("not_after", 1) < _LATEST:
+        raise RequestError("not_after: is not a time in epoch seconds")
     return Request(op=op, **fields)
 
 
-def _object(pairs: List[Tuple[str, object]]) -> Dict[str, object]:
+def _unique(pairs: List[Tuple[str, object]]) -> Dict[str, object]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise RequestError("a key stands twice in the request")
+        raise ValueError("a key stands twice")
     return found
-
-
-def _no_number(text: str) -> object:
-    raise RequestError("the request holds a number that is not whole")
 
 
 def _patterns(items: List[object], key: str) -> Tuple[str, ...]:
@@ -118,20 +107,3 @@ def _patterns(items: List[object], key: str) -> Tuple[str, ...]:
         if type(item) is not str or not names.is_pattern(item):
             raise RequestError("%s: entry %d is not a package name or pattern" % (key, place + 1))
     return tuple(str(item) for item in items)
-
-
-def _check_when(fields: Dict[str, object]) -> None:
-    if "window" in fields and not _WINDOW.fullmatch(str(fields["window"])):
-        raise RequestError("window: is not of the form 20261124T0215Z")
-    not_after = fields.get("not_after", 1)
-    if type(not_after) is not int or not 0 < not_after < _LATEST:
-        raise RequestError("not_after: is not a time in epoch seconds")
-
-
-def to_json(request: Request) -> Dict[str, object]:
-    """Return the request as the JSON object that parse() reads."""
-    fields: Dict[str, object] = {"v": VERSION, "op": request.op}
-    for key in KEYS[request.op]:
-        value = getattr(request, key)
-        fields[key] = list(value) if isinstance(value, tuple) else value
-    return fields

@@ -7,12 +7,14 @@ watcher empties the file when a run writes beyond all reason.
 """
 
 import os
-import threading
+import time
+from typing import Callable
 
 NAME = "run.log"
 ROTATE_BYTES = 4 << 20
 EMERGENCY_BYTES = 256 << 20
 GENERATIONS = 4
+WATCH_S = 10.0
 
 
 def open_log(folder: str) -> int:
@@ -20,17 +22,18 @@ def open_log(folder: str) -> int:
     os.makedirs(folder, 0o750, exist_ok=True)
     path = os.path.join(folder, NAME)
     if os.path.lexists(path) and os.lstat(path).st_size > ROTATE_BYTES:
-        for number in range(GENERATIONS - 1, 0, -1):
-            if os.path.lexists("%s.%d" % (path, number)):
-                os.rename("%s.%d" % (path, number), "%s.%d" % (path, number + 1))
-        os.rename(path, path + ".1")
+        chain = [path] + ["%s.%d" % (path, number) for number in range(1, GENERATIONS + 1)]
+        for older, newer in reversed(list(zip(chain[1:], chain))):
+            if os.path.lexists(newer):
+                os.rename(newer, older)
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     return os.open(path, flags, 0o640)
 
 
-def watch(fd: int, done: threading.Event, every_s: float = 10.0) -> None:
-    """Empty the file whenever it is larger than EMERGENCY_BYTES, until `done` is set."""
-    while not done.wait(every_s):
+def watch(fd: int, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Empty the file whenever it is larger than EMERGENCY_BYTES; for a thread, never returns."""
+    while True:
+        sleep(WATCH_S)
         if os.fstat(fd).st_size > EMERGENCY_BYTES:
             os.ftruncate(fd, 0)
             os.write(fd, b"-- the log was emptied: it had grown beyond its limit --\n")

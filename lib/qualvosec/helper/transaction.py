@@ -14,10 +14,7 @@ import sys
 import threading
 from typing import Any
 from typing import Callable
-from typing import Dict
-from typing import NamedTuple
-from typing import Sequence
-from typing import Tuple
+from typing import List
 
 from qualvosec import command
 from qualvosec import files
@@ -27,50 +24,39 @@ from qualvosec.helper import config as configs
 from qualvosec.helper import hooks
 from qualvosec.helper import managers
 from qualvosec.helper import process
-from qualvosec.helper import reboot
 from qualvosec.helper import record as records
-from qualvosec.helper import request as requests
-from qualvosec.helper import rules
 from qualvosec.helper import runlog
 from qualvosec.helper.managers import base
+from qualvosec.helper.managers import system
 
 RETRY_S = 5.0
-SELF_CHECK_S = 30
-LAUNCHERS = (os.path.join(paths.SBIN_DIR, "qualvosec"),
-             os.path.join(paths.LIBEXEC_DIR, "qualvosec-helper"))
-
-
-class StopError(Exception):
-    """The run does not go on; nothing has been installed. The text is one line."""
-
-
-class Settings(NamedTuple):
-    """Where things are and what the administrator set; `owner`: who besides root may own hooks."""
-
-    config: configs.Config
-    config_dir: str = paths.CONFIG_DIR
-    launchers: Tuple[str, ...] = LAUNCHERS
-    owner: int = 0
-    top: str = "/"
-    stopped: Callable[[], bool] = lambda: False
+LAUNCHERS = [os.path.join(paths.SBIN_DIR, "qualvosec"),
+             os.path.join(paths.LIBEXEC_DIR, "qualvosec-helper")]
 
 
 class Transaction:
-    """One accepted request on its way through the phases."""
+    """One accepted request on its way through the phases; perform() is called once."""
 
-    def __init__(self, store: records.Store, state: records.State, settings: Settings,
-                 world: base.World) -> None:
-        if state.request is None:
-            raise StopError("no request was accepted")
-        self.store = store
-        self.state = state
-        self.request: requests.Request = state.request
-        self.settings = settings
-        self.config = settings.config
-        self.world = world
+    def __init__(self, store: records.Store, state: records.State, config: configs.Config,
+                 world: base.World, config_dir: str = paths.CONFIG_DIR,
+                 launchers: List[str] = LAUNCHERS) -> None:
+        self.store, self.state, self.config = store, state, config
+        self.request = state.request
+        self.world, self.config_dir, self.launchers = world, config_dir, launchers
         self.manager = base.Manager(world)
 
-    # --- memory -------------------------------------------------------------------
+    def perform(self) -> None:
+        """Do what was asked and record how it ended; raises FileError if even that fails."""
+        work = {"upgrade": self._upgrade, "repair": self._repair, "reboot": self._reboot}
+        try:
+            self.manager = managers.of_this_system(self.config.package_manager, self.world)
+            work[self.request.op]()
+        except base.ManagerError as error:
+            self._finish(error.outcome, str(error))
+        except (command.CommandError, files.FileError, OSError) as error:
+            self._finish("failed", str(error))
+
+    # --- memory and waiting -------------------------------------------------------
 
     def _save(self, **fields: Any) -> None:
         self.state = self.state._replace(record=self.state.record._replace(**fields))
@@ -80,18 +66,15 @@ class Transaction:
         self.world.tell("phase %s window=%s" % (name, self.request.window))
         self._save(phase=name, **fields)
 
-    # --- waiting ------------------------------------------------------------------
-
     def _may_start(self) -> None:
-        """Raise StopError when the next step must not begin."""
-        veto = configs.veto(os.path.join(self.settings.config_dir, "veto"), self.world.now(),
-                            self.settings.owner)
-        if veto:
-            raise StopError(veto)
-        if self.settings.stopped():
-            raise StopError("stopped by a signal before anything was installed")
+        """Raise Refused when the next step must not begin."""
+        why = configs.veto(os.path.join(self.config_dir, "veto"), self.world.now())
+        if self.world.stopped():
+            why = why or "stopped by a signal before anything was installed"
         if self.world.now() > self.request.not_after:
-            raise StopError("the window closed before anything was installed")
+            why = why or "the window closed before anything was installed"
+        if why:
+            raise base.Refused(why)
 
     def _patiently(self, step: Callable[[float], None]) -> None:
         """Call step(until) until nobody else holds the package manager; at last raises Locked."""
@@ -106,34 +89,24 @@ class Transaction:
                 self.world.tell("waiting: %s" % error)
                 self.world.sleep(RETRY_S)
 
-    def _unlocked(self, until: float) -> None:
-        holder = self.manager.busy()
-        if holder:
-            raise base.Locked(holder)
+    def _hooks(self, kind: str, **facts: str) -> None:
+        hooks.run_all(self.config_dir, kind, self.config.hook_timeout,
+                      dict(facts, window=self.request.window), self.world)
 
     # --- the run ------------------------------------------------------------------
 
-    def perform(self) -> None:
-        """Do what was asked and record how it ended; raises RecordError only."""
-        work = {"upgrade": self._upgrade, "repair": self._repair, "reboot": self._reboot}
-        try:
-            self.manager = managers.of_this_system(self.config.package_manager, self.world)
-            work[self.request.op]()
-        except (StopError, hooks.HookError) as error:
-            self._finish("refused", str(error))
-        except base.ManagerError as error:
-            self._finish(error.outcome, str(error))
-        except (OSError, files.FileError) as error:
-            self._finish("failed", str(error))
+    def _begin(self) -> str:
+        """Wait for the package manager; say what is broken before anything is done."""
+        self._phase("waiting", manager=self.manager.name, started=int(self.world.now()))
+        self._patiently(self.manager.unlocked)
+        self._phase("recover")
+        return self.manager.broken()
 
     def _upgrade(self) -> None:
-        self._phase("waiting", manager=self.manager.name, started=int(self.world.now()))
-        self._patiently(self._unlocked)
-        self._phase("recover")
-        if self.manager.broken():
+        if self._begin():
             try:
                 self._patiently(self.manager.recover)
-            except base.Locked:
+            except (base.Locked, base.Refused):
                 raise
             except base.ManagerError as error:
                 # The update to come may be the cure; the package manager itself decides.
@@ -145,105 +118,82 @@ class Transaction:
         plan = self.manager.plan(base.Selection(asked.security_only, asked.only, asked.exclude))
         kept = tuple((left.name, left.why) for left in plan.left if left.kind != base.POLICY)
         self._save(kept=kept, pending=len(plan.pending))
-        if plan.install:
-            self._patiently(lambda until: self.manager.download(plan, asked.not_after))
-            self._hooks("pre-patch")
-            self._install(plan)
-        else:
+        if not plan.install:
             why = "%d kept back: %s" % (len(kept), ": ".join(kept[0])) if kept else ""
-            self._finish("nothing", why, committed=True)
+            return self._finish("nothing", why, committed=True)
+        self._patiently(lambda until: self.manager.download(plan, asked.not_after))
+        self._hooks("pre-patch")
+        self._patiently(self.manager.unlocked)
+        return self._install(plan)
 
     def _install(self, plan: base.Plan) -> None:
         before, papers = self.manager.installed(), self.manager.leftovers()
-        self._patiently(self._unlocked)
+        self.state = self.state._replace(planned=tuple(p[:3] for p in plan.install))
         self._may_start()
-        planned = tuple((p.name, p.old, p.new) for p in plan.install)
-        self.state = self.state._replace(planned=planned)
         self._phase("commit", committed=True)
         fault = ""
         try:
             self._patiently(lambda until: self.manager.commit(plan, until))
-        except (StopError, base.Locked) as error:
-            if self.manager.installed() == before:
-                self._save(committed=False)
-                raise
-            fault = str(error)
         except base.ManagerError as error:
             fault = str(error)
+            if error.outcome != "failed" and self.manager.installed() == before:
+                self._save(committed=False)
+                raise
         self._phase("compare")
-        self._compare(plan, before, papers, fault)
-
-    def _compare(self, plan: base.Plan, before: Dict[str, str], papers: Dict[str, int],
-                 fault: str) -> None:
         after = self.manager.installed()
         changed = tuple((name, before.get(name, ""), after[name]) for name in sorted(after)
                         if before.get(name) != after[name])
         removed = sorted(set(before) - set(after))
         missing = [p.name for p in plan.install if after.get(p.name) != p.new]
-        if removed:
-            fault = fault or "removed: %s" % ", ".join(removed[:5])
-        if missing:
-            fault = fault or "not installed: %s" % ", ".join(missing[:5])
+        for what, names in (("removed", removed), ("not installed", missing)):
+            if names:
+                fault = fault or "%s: %s" % (what, ", ".join(names[:5]))
         new = tuple(sorted(path for path, stamp in self.manager.leftovers().items()
                            if papers.get(path) != stamp))
-        done = {row[0] for row in changed}
+        rest = {p.name for p in plan.pending} - {row[0] for row in changed}
+        self._save(upgraded=changed, config_files=new, pending=len(rest))
         outcome = "partial" if any(left.kind == base.KEPT for left in plan.left) else "ok"
-        self._save(upgraded=changed, config_files=new,
-                   pending=sum(1 for p in plan.pending if p.name not in done))
         try:
             self._hooks("post-patch", outcome="failed" if fault else outcome)
-        except hooks.HookError as error:
+        except base.Refused as error:
             fault = fault or str(error)
         self._finish("failed" if fault else outcome, fault)
 
-    def _hooks(self, kind: str, **facts: str) -> None:
-        hooks.run_all(self.settings.config_dir, kind, self.config.hook_timeout,
-                      dict(facts, window=self.request.window), self.world.log_fd, self.world.run,
-                      self.settings.owner, self.settings.top)
-
     def _repair(self) -> None:
-        self._phase("waiting", manager=self.manager.name, started=int(self.world.now()))
-        self._patiently(self._unlocked)
-        self._phase("recover")
-        before, reason = self.manager.broken(), "the run was interrupted"
-        if before:
+        broken, reason = self._begin(), "the run was interrupted"
+        if broken:
             self._patiently(self.manager.recover)
-            reason += "; repaired: " + before
+            reason += "; repaired: " + broken
         self._phase("compare")
         after = self.manager.installed()
         self._save(upgraded=tuple(row for row in self.state.planned if after.get(row[0]) == row[2]))
         self._finish("interrupted", reason)
 
     def _finish(self, outcome: str, reason: str, **fields: Any) -> None:
-        """Look at the system once more, then write the end of the story."""
+        """Look at the system once more, then write how it ended."""
+        self.world.tell("finish %s window=%s outcome=%s reason=%s"
+                        % (self.request.op, self.request.window, outcome, reason))
         if self.request.op == "reboot":
-            self._save(reboot_refused=reason, reboot_requested=0)
-            return
-        clean, reasons = False, None
-        try:
-            broken = self.manager.broken()
-            clean, reasons = not broken, self.manager.reboot_reasons()
-        except (base.ManagerError, NotImplementedError, OSError) as error:
-            broken = str(error)
-        if outcome == "unsupported":
-            clean, broken = True, ""
-        fault = broken or self._self_check()
-        if fault and outcome in ("ok", "partial", "nothing", "interrupted"):
-            outcome, reason = "failed", fault
-        self._phase("done", finished=int(self.world.now()), outcome=outcome, reason=reason[:500],
-                    clean=clean, reboot=base.reboot_word(reasons),
-                    reboot_reasons=tuple(reasons or ()), **fields)
-        self.world.tell("finish run window=%s outcome=%s reason=%s"
-                        % (self.request.window, outcome, reason))
+            return self._save(reboot_refused=reason[:500], reboot_requested=0)
+        reasons = None
+        clean = outcome == "unsupported"
+        if not clean:
+            try:
+                fault = self.manager.broken()
+                clean, reasons = not fault, self.manager.reboot_reasons()
+                fault = fault or self._self_check()
+            except (base.ManagerError, command.CommandError, OSError) as error:
+                fault = str(error)
+            if fault and outcome in ("ok", "partial", "nothing", "interrupted"):
+                outcome, reason = "failed", fault
+        return self._phase("done", finished=int(self.world.now()), outcome=outcome, clean=clean,
+                           reason=reason[:500], reboot=base.reboot_word(reasons),
+                           reboot_reasons=tuple(reasons or ()), **fields)
 
     def _self_check(self) -> str:
-        """Say which of our programs no longer starts, for an upgrade may take their interpreter."""
-        for path in self.settings.launchers:
-            try:
-                result = self.world.run([path, "--version"], process.ENVIRONMENT,
-                                        deadline_s=SELF_CHECK_S)
-            except command.CommandError as error:
-                return str(error)
+        """Say which of our programs no longer starts: an upgrade may take their interpreter."""
+        for path in self.launchers:
+            result = self.world.run([path, "--version"], system.ENVIRONMENT, deadline_s=30)
             if result.returncode != 0:
                 return "%s: does not start any more (exit code %d)" % (path, result.returncode)
         return ""
@@ -253,69 +203,53 @@ class Transaction:
     def _reboot(self) -> None:
         fault = self.manager.busy() or self.manager.broken() or self._self_check()
         if fault:
-            raise StopError("reboot: %s" % fault)
+            raise base.Refused("reboot: %s" % fault)
         self._hooks("pre-reboot")
         self._may_start()
-        now = self.world.now()
-        last = reboot.read_stamp(self.store.folder)
-        why, stamp = rules.too_soon(last, now, self.config.min_hours_between_reboots)
-        if why:
-            reboot.write_stamp(self.store.folder, stamp)
-            raise StopError(why)
+        now, last = int(self.world.now()), self.state.last_reboot
+        argv = system.reboot_argv(self.config.reboot_delay, self.world.root, os.uname().sysname)
+        # Durable before the command: a host must not reboot again because it forgot this one.
+        self.state = self.state._replace(reboot_window=self.request.window, last_reboot=now)
+        self._save(reboot_requested=now, reboot_delay=self.config.reboot_delay)
+        self.world.tell("reboot window=%s argv=%s" % (self.request.window, " ".join(argv)))
         try:
-            argv = reboot.argv_for(self.config.reboot_delay, "QualvoSec: reboot after patching",
-                                   self.world.root, os.uname().sysname)
-            reboot.write_stamp(self.store.folder, stamp)
-            self.state = self.state._replace(reboot_window=self.request.window)
-            self._save(reboot_requested=int(now), reboot_delay=self.config.reboot_delay)
-            self.world.tell("reboot window=%s argv=%s" % (self.request.window, " ".join(argv)))
-            reboot.start(argv, self.config.reboot_delay, self.world.run, self.world.sleep)
-        except reboot.RebootError as error:
-            reboot.write_stamp(self.store.folder, last)
-            raise StopError(str(error)) from None
+            system.reboot(argv, self.config.reboot_delay, self.world)
+        except base.Refused:
+            self.state = self.state._replace(last_reboot=last)
+            raise
 
 
-def _take(store: records.Store) -> records.State:
-    """Mark the accepted request as ours; StopError when there is none."""
-    state = store.read()
-    if state.taken or state.request is None:
-        raise StopError("no request is waiting: qualvosec-helper starts this program")
+def run(stopped: Callable[[], bool]) -> None:
+    """Take the accepted request and perform it; raises Refused when there is none."""
+    store = records.Store(paths.HELPER_STATE_DIR)
+    store.prepare()
+    lock, state = store.lock(), store.read()
+    if lock is None or state.taken:
+        raise base.Refused("no request is waiting: qualvosec-helper starts this program")
     state = state._replace(taken=True)
     store.write(state)
-    return state
+    log_fd = runlog.open_log(paths.HELPER_LOG_DIR)
+    threading.Thread(target=runlog.watch, args=(log_fd,), daemon=True).start()
+    log.configure("FileHandler(%s/%s)" % (paths.HELPER_LOG_DIR, runlog.NAME), "INFO",
+                  "qualvosec-transaction")
+    config = configs.read(os.path.join(paths.CONFIG_DIR, "helper.conf"))
+    world = base.World(log_fd=log_fd, tell=log.info, stopped=stopped)
+    Transaction(store, state, config, world).perform()
 
 
-def main(argv: Sequence[str]) -> int:
+def main(argv: List[str]) -> int:
     """Perform the request that the front has accepted."""
     process.clean()
-    if len(argv) == 2 and argv[1] == "--version":
-        print("qualvosec-transaction " + paths.VERSION)
-        return 0
-    if len(argv) != 1 or os.geteuid() != 0:
-        sys.stderr.write("qualvosec-transaction: is started by qualvosec-helper only\n")
-        return 2
-    stop = threading.Event()
+    if argv[1:]:
+        print("qualvosec-transaction %s: is started by qualvosec-helper" % paths.VERSION)
+        return 0 if argv[1:] == ["--version"] else 2
+    stop: List[int] = []
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         # A handler, not SIG_IGN: what is ignored here would be ignored by every child.
-        signal.signal(number, lambda *_: stop.set())
-    done = threading.Event()
+        signal.signal(number, lambda number, frame: stop.append(number))
     try:
-        store = records.Store(paths.HELPER_STATE_DIR)
-        store.prepare()
-        lock = store.lock()
-        if lock is None:
-            raise StopError("another run is alive")
-        state = _take(store)
-        log_fd = runlog.open_log(paths.HELPER_LOG_DIR)
-        log.configure("FileHandler(%s)" % os.path.join(paths.HELPER_LOG_DIR, runlog.NAME), "INFO",
-                      "qualvosec-transaction")
-        threading.Thread(target=runlog.watch, args=(log_fd, done), daemon=True).start()
-        config = configs.read(os.path.join(paths.CONFIG_DIR, "helper.conf"))
-        Transaction(store, state, Settings(config, stopped=stop.is_set),
-                    base.World(log_fd=log_fd, tell=log.info)).perform()
-    except (records.RecordError, configs.ConfigError, StopError, OSError) as error:
+        run(lambda: bool(stop))
+    except (base.ManagerError, files.FileError, OSError) as error:
         sys.stderr.write("qualvosec-transaction: %s\n" % error)
         return 1
-    finally:
-        done.set()
     return 0

@@ -77,14 +77,10 @@ class Apt(base.Manager):
         rows = [line.split("\t") for line in _checked(answer, "dpkg-query").out.splitlines()]
         if any(len(row) != 4 for row in rows):
             raise base.ManagerError("dpkg-query: answers in an unknown form")
-        own = self._architecture(rows)
+        # dpkg itself is of the native architecture.
+        own = next((row[2] for row in rows if row[0].partition(":")[0] == "dpkg"), "")
         return [(name.partition(":")[0] if architecture in (own, "all") else name, version, status)
                 for name, version, architecture, status in rows]
-
-    @staticmethod
-    def _architecture(rows: Sequence[Sequence[str]]) -> str:
-        """Return the architecture of dpkg itself, which is the native one."""
-        return next((row[2] for row in rows if row[0].partition(":")[0] == "dpkg"), "")
 
     def broken(self) -> str:
         """See base.Manager. Not `dpkg --audit`: that complains for ever of missing checksums."""
@@ -276,6 +272,8 @@ class Apt(base.Manager):
         found = {}
         for name in stuck:
             kind, why = base.KEPT, "its dependencies cannot be satisfied"
+            if held & stuck:
+                why += " while %s is held" % text.some(sorted(held & stuck))
             if name in held:
                 why = "held by the administrator"
             elif name in everything.phased:

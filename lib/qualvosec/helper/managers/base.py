@@ -137,6 +137,7 @@ class World(NamedTuple):
     run_dir: str = paths.RUN_DIR
     log_fd: Optional[int] = None
     tell: Callable[[str], None] = lambda line: None
+    stopped: Callable[[], bool] = lambda: False
 
 
 class Manager:
@@ -150,6 +151,12 @@ class Manager:
     def busy(self) -> str:
         """Say who holds the package manager, empty when nobody does."""
         raise NotImplementedError
+
+    def unlocked(self, until: float) -> None:
+        """Raise Locked when somebody holds the package manager."""
+        holder = self.busy()
+        if holder:
+            raise Locked(holder)
 
     def broken(self) -> str:
         """Say what is inconsistent in the package database, empty when nothing is."""
