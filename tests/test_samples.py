@@ -55,7 +55,7 @@ class Configurations(unittest.TestCase):
         with open(path, "w", encoding="utf-8") as handle:
             handle.write(text)
         os.chmod(path, 0o644)
-        return helper.read(path, os.geteuid())
+        return helper.read(path)
 
     def readers(self) -> List[Tuple[str, Any, Any, Set[str]]]:
         """File, its reader, the defaults, and the keys whose shown value is an example."""
@@ -85,7 +85,7 @@ class Configurations(unittest.TestCase):
     def test_every_key_is_explained(self) -> None:
         keys: Dict[str, Tuple[str, ...]] = {
             "etc/qualvosec.conf": client.KEYS, "etc/qualvosec_server.conf": server.KEYS,
-            "etc/helper.conf": helper.KEYS, "etc/qualvosec_admin.conf": admin.KEYS}
+            "etc/helper.conf": helper.Config._fields, "etc/qualvosec_admin.conf": admin.KEYS}
         for name, known in keys.items():
             shown = set(re.findall(r"^#?(\w+): ", text_of(name), re.M))
             self.assertEqual(set(known) - shown, set(), name)
