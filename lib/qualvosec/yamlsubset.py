@@ -67,7 +67,6 @@ _NOTHING = Line(0, BLANK, "", None, 1)
 # Not YAML, a line break to some readers only, or (the second set) able to disguise what one sees.
 UNREADABLE = "\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff"
 _FORBIDDEN = re.compile("[%s\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]" % UNREADABLE)
-
 _HOST = re.compile(r"[A-Za-z][A-Za-z0-9-]*(?:\.[A-Za-z0-9-]+)+:")
 _BLANKS = re.compile(r" *")
 _COMMENT = re.compile(r"[ \t]#")
@@ -78,7 +77,6 @@ _TEXT = re.compile(r".*")
 _KEY_TEXT = re.compile(r".*?(?=:[ \t]|:$)")
 _LIST_TEXT = re.compile(r"""[^][{}"',?\t]*""")
 _QUOTED = re.compile(r"""  "((?:[^"\\\t]|\\["\\])*)"  |  '((?:[^'\t]|'')*)'  """, re.VERBOSE)
-
 _WORDS: Dict[str, Optional[bool]] = {"~": None}
 for _word, _meaning in (("true", True), ("false", False), ("null", None)):
     _WORDS.update({_word: _meaning, _word.title(): _meaning, _word.upper(): _meaning})
@@ -121,8 +119,7 @@ def _plain(text: str, column: int) -> object:
     elif _COLON.search(text):
         what, fix = "holds a key within a value", "start a new line, or quote it"
     elif text.lower() in _DOUBTFUL:
-        what = "is a truth value or merge key to some readers"
-        fix = "write true or false, or quote it"
+        what, fix = "is a truth value or key to some readers", "write true or false, or quote it"
     elif _NUMERIC.fullmatch(text):
         what = "is a number or date that readers disagree on"
         fix = "write %s, or quote it" % (text[1] if text in ("08", "09") else "a plain number")
@@ -153,7 +150,7 @@ def _match(pattern: "re.Pattern[str]", line: str, pos: int) -> str:
     return match.group() if match else ""
 
 
-def _flow_list(line: str, pos: int) -> Tuple[Tuple[Tuple[object, int], ...], int]:
+def _flow_list(line: str, pos: int) -> Tuple[object, int]:
     """The items and their columns of the list that opens at `pos`; the position behind it."""
     items: List[Tuple[object, int]] = []
     separator = ","
@@ -166,8 +163,7 @@ def _flow_list(line: str, pos: int) -> Tuple[Tuple[Tuple[object, int], ...], int
         pos += len(_match(_BLANKS, line, pos))
         separator = line[pos : pos + 1]
     if separator != "]":
-        what = "no ',' or ']' at %s in a list" % shown(line[pos:])
-        raise YamlError(pos + 1, what, "close it on its line, or quote the item")
+        raise YamlError(pos + 1, "no , or ] at " + shown(line[pos:]), "close the list, or quote it")
     return tuple(items), pos + 1
 
 
@@ -176,14 +172,10 @@ def _value(line: str, pos: int) -> Tuple[object, int]:
     if _END.match(line, pos):
         return None, 0
     start = pos + len(_match(_BLANKS, line, pos))
-    value: object
-    if line[start] == "[":
-        value, end = _flow_list(line, start)
-    else:
-        value, end = _scalar(line, start, _TEXT)
+    listed = line[start] == "["
+    value, end = _flow_list(line, start) if listed else _scalar(line, start, _TEXT)
     if not _END.match(line, end):
-        what = "unexpected %s after the value" % shown(line[end:])
-        raise YamlError(end + 1, what, "keep to one value, and put a blank before #")
+        raise YamlError(end + 1, shown(line[end:]) + " after the value", "put a blank before #")
     return value, start
 
 
@@ -198,16 +190,12 @@ def read_key(line: str, indent: int = 0) -> Tuple[str, int]:
     colon = _COLON.match(line, end + len(_match(_BLANKS, line, end)))
     text = line[indent:end]
     if colon is None:
-        what, fix = "is neither 'key: value' nor '- item'", "put a blank behind : and -"
-        if text[0] in _INDICATORS:
-            what, fix = "starts %s" % _INDICATORS[text[0]], "use plain fields and lists"
-        elif ":" not in text and text[0] != "-":
-            fix = "end a key with a colon, and keep a value on the line of its key"
-        raise YamlError(indent + 1, "%s %s" % (shown(text), what), fix)
-    if not isinstance(key, str):
-        raise YamlError(indent + 1, "key %s is not text" % shown(text), "quote it")
-    if colon.end() - indent > MAX_KEY_CHARS:
-        raise YamlError(indent + 1, "key %s is too long" % shown(text), "shorten it")
+        what = "starts " + _INDICATORS.get(text[0], "neither 'key: value' nor '- item'")
+        fix = "write 'key: value', 'key:' or '- item', each on one line"
+        raise YamlError(indent + 1, shown(text) + " " + what, fix)
+    if not isinstance(key, str) or colon.end() - indent > MAX_KEY_CHARS:
+        what = "key %s is not text of at most %d characters" % (shown(text), MAX_KEY_CHARS)
+        raise YamlError(indent + 1, what, "quote or shorten it")
     return key, colon.end()
 
 
@@ -251,8 +239,7 @@ class _Tree:
     def __init__(self, marks: Optional[Dict[Path, Mark]]) -> None:
         self.marks = marks
         self.started = False
-        self.root: Any = None
-        self.box: Any = None
+        self.root = self.box = None  # type: Any
         self.indent = 0
         self.path: Path = ()
         self.waiting: Optional[str] = None  # the key of `box` that waits for its block
@@ -266,13 +253,18 @@ class _Tree:
 
     def place(self, number: int, line: Line) -> None:
         """Put a line that is not blank where it belongs."""
-        if self.box is None or line.kind == START:
-            self._start(line)
+        started, self.started = self.started, True
+        if line.kind == START:
+            if started:
+                raise YamlError(1, "'---' is not the first", "keep one document in the file")
+            return
+        if self.box is None:
+            if line.indent:
+                raise YamlError(line.indent + 1, "first entry is indented", "start it in column 1")
+            self.root = self.box = [] if line.kind == ITEM else {}
         elif not self._open_block(line):
             self._close_blocks(line)
         self.waiting = None
-        if line.kind == START:
-            return
         items = line.value if isinstance(line.value, tuple) else ()
         value = [item for item, _ in items] if isinstance(line.value, tuple) else line.value
         name: Union[str, int] = line.key
@@ -280,7 +272,11 @@ class _Tree:
             name = len(self.box)
             self.box.append(value)
         elif name in self.box:
-            raise self._duplicate(line)
+            if self.marks is None:
+                raise _Duplicate
+            first = self.marks[self.path + (name,)].line
+            what = "%s is already on line %d" % (shown(line.key), first)
+            raise YamlError(line.column, what, "keep one of the two")
         else:
             self.box[name] = value
             self.waiting = line.key if line.kind == OPEN else None
@@ -289,15 +285,6 @@ class _Tree:
             self.marks[place] = Mark(number, line.column)
             for position, (_, column) in enumerate(items):
                 self.marks[place + (position,)] = Mark(number, column)
-
-    def _start(self, line: Line) -> None:
-        if line.kind == START and self.started:
-            raise YamlError(1, "'---' is not the first", "keep one document in the file")
-        if line.indent:
-            raise YamlError(line.indent + 1, "first entry is indented", "start it in column 1")
-        self.started = True
-        if line.kind != START:
-            self.root = self.box = [] if line.kind == ITEM else {}
 
     def _open_block(self, line: Line) -> bool:
         """Open the block that a key waits for, if this is its first line."""
@@ -315,8 +302,7 @@ class _Tree:
     def _close_blocks(self, line: Line) -> None:
         """Close the blocks that this line is outside of; it then fits the open one."""
         if line.indent > self.indent:
-            fix = "keep a value on one line, and align the fields of an entry"
-            raise YamlError(line.indent + 1, "deeper than the line before allows", fix)
+            raise YamlError(line.indent + 1, "deeper than the line before allows", "align it")
         item = line.kind == ITEM
         while self.outer and (
             line.indent < self.indent
@@ -327,15 +313,8 @@ class _Tree:
         if line.indent != self.indent:
             raise YamlError(line.indent + 1, "lines up with nothing above", "align the fields")
         if isinstance(self.box, list) != item:
-            what = "list item among fields" if item else "field among list items"
+            what = "item among fields" if item else "field among items"
             raise YamlError(line.indent + 1, what, "align it with what it belongs to")
-
-    def _duplicate(self, line: Line) -> Exception:
-        if self.marks is None:
-            return _Duplicate()
-        first = self.marks[self.path + (line.key,)].line
-        what = "%s is already on line %d" % (shown(line.key), first)
-        return YamlError(line.column, what, "keep one of the two")
 
     def drop(self, faulty: str) -> None:
         """Leave out the entry that the faulty line belongs to; go on at the root."""
@@ -379,43 +358,42 @@ def _pieces(data: bytes, first_line: int) -> Iterator[List[str]]:
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        line = first_line + data.count(b"\n", 0, error.start)
         column = error.start - data.rfind(b"\n", 0, error.start)
+        line = first_line + data.count(b"\n", 0, error.start)
         raise YamlError(column, "not UTF-8", "save the file as UTF-8", line) from None
     start = 1 if text.startswith("\ufeff") else 0
-    text = text.replace("\r\n", "\n") if "\r" in text else text
+    text = text.replace("\r\n", "\n")
     while start < len(text):
         end = text.find("\n", start + PIECE_CHARS)
-        end = len(text) if end < 0 else end
-        yield text[start:end].split("\n")
-        start = end + 1
+        piece = text[start:] if end < 0 else text[start:end]
+        yield piece.split("\n")
+        start += len(piece) + 1
 
 
 def load(data: bytes, marks: Optional[Dict[Path, Mark]] = None,
          faults: Optional[List[YamlError]] = None, first_line: int = 1) -> object:
-    """The value of a text: dict, list, or None for nothing but comments.
+    """The value of a text: dict, list, or None for nothing but comments. Raises the first fault.
 
-    `marks` is filled with the place of every key and item. That costs time and memory: read
-    without, and once more with them when there is something to report. With `faults`, faults are
-    collected there, the root entries they are in are left out, and reading goes on at the next
-    entry; without it the first fault is raised. `first_line` is the number of the first line.
+    With `faults`, they are collected there, the root entries they are in are left out, and reading
+    goes on at the next entry. `marks` is filled with the place of every key and item, which costs
+    time and memory: read without, and again with them when there is something to report.
     """
     lines = enumerate(chain.from_iterable(_pieces(data, first_line)), first_line)
     tree = _Tree(marks)
     memo = {"": _NOTHING}
     found: List[YamlError] = []
-    held: List[Tuple[int, str]] = []  # the line to go on with after a fault
-    while not found or held:
+    held = [(0, "")]  # the line to go on with
+    while held:
         try:
             _read(chain(held, lines), tree, memo)
-            break
+            held = []
         except _Duplicate:
             return load(data, {}, faults, first_line)
         except YamlError as fault:
             if faults is None:
                 raise
             found.append(fault.with_traceback(None))  # which would keep every frame
-        held = next(([pair] for pair in lines if starts_entry(pair[1])), [])
+            held = next(([pair] for pair in lines if starts_entry(pair[1])), [])
     if faults is not None:
         faults.extend(found)
     return tree.root
