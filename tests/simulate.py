@@ -77,7 +77,8 @@ class History:
         self.lost = False
         self.calm_from = 0
         self.changed_at = 0
-        self.lost_at = 0
+        self.spans: Dict[str, int] = {}     # window: when it closed as its run was started
+        self.lost_at = self.lost_real = 0
         self.clock_was_wrong = False
 
     # --- the world -------------------------------------------------------------------------------
@@ -127,7 +128,7 @@ class History:
             self.power_cycle(self.rng.choice((60, 60, 600, 7200, 2 * DAY)))
 
     def power_cycle(self, off: int) -> None:
-        self.root.die()
+        self.root.die(self.real)
         self.state = None
         self.alive = None
         self.real += off
@@ -176,7 +177,8 @@ class History:
             facts = self.facts(refused, writable)
             refused = ""
             after, action = steps.step(self.view(), self.state, facts)
-            self.point()
+            if after != self.state or action.kind not in ("wait", "watch"):
+                self.point()
             if after != self.state:
                 if not writable:
                     self.problems.append("a state that cannot be written was changed")
@@ -234,6 +236,8 @@ class History:
 
     def check_start(self, action: steps.Action, facts: Facts) -> None:
         now, what = self.wall(), "%s for %s" % (action.kind, action.window)
+        if facts.alive:
+            self.problems.append("%s while a run is known to be alive" % what)
         if self.why or not self.policy.patch:
             self.problems.append("%s without a policy in force" % what)
         if self.veto:
@@ -248,6 +252,10 @@ class History:
             self.problems.append("%s in the window in which the state was lost" % what)
         limits = self.limits(action.window)
         if action.kind == "upgrade":
+            known = self.seen_results.get(action.window, set())
+            if known & {"ok", "nothing", "partial", "unsupported"} and not self.lost:
+                self.problems.append("%s after it had a final outcome" % what)
+            self.spans[action.window] = limits[1] - 3600 * self.policy.catch_up if limits else now
             if limits is None or not limits[0] <= now < limits[1]:
                 self.problems.append("%s outside its window" % what)
             elif now >= limits[1] - 3600 * self.policy.catch_up and not self.clock_was_wrong \
@@ -280,12 +288,17 @@ class History:
         for name in sorted(set(names)):
             if names.count(name) > 1:
                 problems.append("window %s had %d runs" % (name, names.count(name)))
+        spans = sorted((window.opens_of(name), self.spans[name], name) for name in set(names))
+        for (_, closes, one), (opens, _, other) in zip(spans, spans[1:]):
+            if opens < closes and not self.lost:
+                problems.append("window %s and %s overlap, both had a run" % (one, other))
         for name in root.second_requests:
             problems.append("window %s: asked root for a second run" % name)
-        for name, recorded in root.outcomes.items():
-            if recorded[-1] not in self.seen_results.get(name, set()) and not self.lost:
+        for name, (recorded, when) in root.outcomes.items():
+            seen = self.seen_results.get(name, set())
+            if recorded not in seen and not (self.lost and when <= self.lost_real):
                 problems.append("window %s: outcome %s was lost (seen: %s)" % (
-                    name, recorded[-1], ",".join(self.seen_results.get(name, ()))))
+                    name, recorded, ",".join(sorted(seen))))
         return problems
 
     # --- the play --------------------------------------------------------------------------------
@@ -334,7 +347,7 @@ class History:
         elif what == "disk":
             self.full = not self.full
         elif what == "lose":
-            self.lost, self.lost_at = True, self.wall()
+            self.lost, self.lost_at, self.lost_real = True, self.wall(), self.real
             self.disk = states.to_bytes(State(hold=-1, trouble="state.json: moved aside"))
             self.state = None
             self.back = self.real

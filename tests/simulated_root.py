@@ -39,7 +39,7 @@ class Root:
         self.outcome = ""
         self.started: List[Started] = []
         self.commits: List[Started] = []
-        self.outcomes: Dict[str, List[str]] = {}    # what root recorded, by window
+        self.outcomes: Dict[str, Tuple[str, int]] = {}  # what root recorded last, and when
         self.second_requests: List[str] = []        # upgrades asked for after a commit
         self.runs = 0
         self.broken = ""                            # why sudo fails
@@ -142,20 +142,20 @@ class Root:
         elif what == "commit":
             if wall > self.not_after:
                 self.plan = []
-                self._finish("refused", wall)
+                self._finish("refused", real, wall)
                 return False
             record.update(phase="commit", committed=True)
             self.commits.append(Started("upgrade", self.window, real, wall, self.runs))
         elif what == "done":
-            self._finish(self.outcome.split()[0], wall)
+            self._finish(self.outcome.split()[0], real, wall)
         elif what == "repaired":
             record["clean"] = self.calm or self.rng.random() < 0.8
-            self._finish("ok" if record["clean"] else "failed", wall)
+            self._finish("ok" if record["clean"] else "failed", real, wall)
         else:
             record["phase"] = what
         return False
 
-    def _finish(self, outcome: str, wall: int) -> None:
+    def _finish(self, outcome: str, real: int, wall: int) -> None:
         assert self.record is not None
         rng = self.rng
         due = rng.choice(("due", "no", "unknown"))
@@ -165,13 +165,13 @@ class Root:
         self.record.update(phase="done", finished=max(1, wall), outcome=outcome, reboot=due,
                            reason="because %d" % self.runs, upgraded=rows)
         name = outcome if self.record["op"] == "upgrade" else "interrupted"
-        self.outcomes.setdefault(self.record["window"], []).append(name)
+        self.outcomes[self.record["window"]] = (name, real)
 
-    def die(self) -> None:
+    def die(self, real: int) -> None:
         """The power is gone: the process with it, what was written stays."""
         record = self.record
         if self.plan and record is not None and not record["finished"]:
-            self.outcomes.setdefault(record["window"], []).append("interrupted")
+            self.outcomes[record["window"]] = ("interrupted", real)
             if record["committed"]:
                 record["clean"] = False
         self.plan = []
