@@ -24,13 +24,13 @@ DATA = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "tls")
 CA = os.path.join(DATA, "ca.pem")
 OK = b"HTTP/1.1 200 OK\r\n"
 LIMIT = 100000
-DEADLINE_S = 0.5
-TIMEOUT_S = 0.25
+LONG_S = 30
+SHORT_S = 0.3
 
 
 def fetch(url: str, **more: object) -> download.Response:
-    """Fetch with short deadlines, in a thread so that a hang is a failure and not a hang."""
-    fields: Dict[str, object] = {"limit": LIMIT, "deadline_s": DEADLINE_S, "timeout_s": TIMEOUT_S}
+    """Fetch in a thread, so that a hang is a failure and not a hang."""
+    fields: Dict[str, object] = {"limit": LIMIT, "deadline_s": LONG_S, "timeout_s": LONG_S}
     fields.update(more)
     result: List[object] = []
 
@@ -42,7 +42,7 @@ def fetch(url: str, **more: object) -> download.Response:
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
-    thread.join(30)
+    thread.join(3 * LONG_S)
     if not result:
         raise AssertionError("%s: fetch hangs" % url)
     if isinstance(result[0], BaseException):
@@ -161,7 +161,10 @@ class UnderHostileServers(unittest.TestCase):
         self.assertGreaterEqual(len(CASES), 40)
         for case in CASES:
             with self.subTest(case.name), hostile.Server(case.behaviour) as server:
-                text = refusal(server.url())
+                # Only the limit that is meant may strike, however busy the machine is.
+                text = refusal(server.url(),
+                               deadline_s=SHORT_S if case.says == "not finished" else LONG_S,
+                               timeout_s=SHORT_S if case.says == "silent" else LONG_S)
                 self.assertIn(case.says, text)
                 self.assertTrue(text.startswith(server.url() + ": "), text)
                 self.assertTrue(text.isprintable() and text.isascii()
@@ -256,7 +259,7 @@ class GoodAnswers(unittest.TestCase):
     def test_large_body_in_many_pieces_is_exact(self) -> None:
         body = os.urandom(300000)
         with hostile.Server(hostile.answers(body)) as server:
-            response = fetch(server.url(), limit=300000, deadline_s=20, timeout_s=20)
+            response = fetch(server.url(), limit=300000)
         self.assertEqual(response.body(), body)
         self.assertGreater(len(response.chunks), 1)
 
@@ -271,7 +274,7 @@ class GoodAnswers(unittest.TestCase):
                 hostile.send(connection, server, piece)
                 server.stopped.wait(0.05)
         with hostile.Server(behave) as server:
-            self.assertEqual(fetch(server.url(), deadline_s=20, timeout_s=20).body(), b"a: 1\n")
+            self.assertEqual(fetch(server.url()).body(), b"a: 1\n")
 
     def test_conditional_request_and_304_keep_the_validators(self) -> None:
         with hostile.Server(hostile.says(b"HTTP/1.1 304 Not Modified\r\nETag: \"7b\"\r\n\r\n")
@@ -406,8 +409,7 @@ class ThroughAProxy(unittest.TestCase):
                     relay(connection, inner)
             for host, good in (("localhost", True), ("other.example.org", False)):
                 with hostile.Server(tunnel) as proxy:
-                    arguments = {"proxy": proxy.url("/"), "tls": tls.context(CA),
-                                 "deadline_s": 20, "timeout_s": 20}
+                    arguments = {"proxy": proxy.url("/"), "tls": tls.context(CA)}
                     if good:
                         self.assertEqual(fetch("https://localhost/x", **arguments).body(),
                                          b"a: 1\n")
@@ -462,15 +464,14 @@ class OverTls(unittest.TestCase):
                 host: str = "localhost") -> str:
         with hostile.Server(hostile.answers(b"a: 1\n"), server_context) as server:
             with self.assertRaises(download.DownloadError) as caught:
-                fetch(server.url(host=host), tls=client, deadline_s=20, timeout_s=20)
+                fetch(server.url(host=host), tls=client)
             self.assertEqual(server.heads, [])
         return str(caught.exception)
 
     def test_verified_server_is_read(self) -> None:
         for host in ("localhost", "127.0.0.1"):
             with hostile.Server(hostile.answers(b"a: 1\n"), server_tls("good")) as server:
-                response = fetch(server.url(host=host), tls=tls.context(CA), deadline_s=20,
-                                 timeout_s=20)
+                response = fetch(server.url(host=host), tls=tls.context(CA))
             self.assertEqual(response.body(), b"a: 1\n")
 
     def test_wrong_name_expired_and_self_signed_are_refused(self) -> None:
@@ -524,13 +525,13 @@ class OverTls(unittest.TestCase):
 
     def test_handshake_that_never_answers_meets_the_deadline(self) -> None:
         with hostile.Server(hostile.goes_silent(b"")) as server:
-            text = refusal(server.url().replace("http:", "https:"), tls=tls.context(CA))
+            text = refusal(server.url().replace("http:", "https:"), tls=tls.context(CA),
+                           timeout_s=SHORT_S)
         self.assertIn("no answer in time", text)
 
     def test_truncation_within_tls_is_noticed(self) -> None:
         with hostile.Server(hostile.says(LENGTH + b"a: 1\n"), server_tls("good")) as server:
-            text = refusal(server.url(host="localhost"), tls=tls.context(CA), deadline_s=20,
-                           timeout_s=20)
+            text = refusal(server.url(host="localhost"), tls=tls.context(CA))
         self.assertRegex(text, "truncated|TLS failed")
 
     def test_https_without_settings_is_refused(self) -> None:
@@ -547,7 +548,7 @@ class OverTls(unittest.TestCase):
             os.chmod(key, 0o600)
             client = tls.context(CA, os.path.join(DATA, "client.pem"), key)
         with hostile.Server(hostile.answers(b"a: 1\n"), context) as server:
-            response = fetch(server.url(host="localhost"), tls=client, deadline_s=20, timeout_s=20)
+            response = fetch(server.url(host="localhost"), tls=client)
         self.assertEqual(response.body(), b"a: 1\n")
         self.assertRegex(self.refused(context, tls.context(CA)), "TLS failed|connection failed")
 

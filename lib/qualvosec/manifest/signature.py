@@ -9,6 +9,7 @@ others. check-novalidate, which calls any key good, is never used.
 """
 
 import os
+import re
 import tempfile
 from typing import Callable
 from typing import FrozenSet
@@ -23,8 +24,8 @@ MAX_SIGNATURE_BYTES = 8 * 1024
 MAX_SIGNERS_BYTES = 64 * 1024
 TIMEOUT_S = 10.0
 SSH_KEYGEN = "/usr/bin/ssh-keygen"
-_BEGIN = b"-----BEGIN SSH SIGNATURE-----\n"
-_END = b"\n-----END SSH SIGNATURE-----\n"
+_FORM = re.compile(rb"-----BEGIN SSH SIGNATURE-----\r?\n(?:[A-Za-z0-9+/=]{1,100}\r?\n)+"
+                   rb"-----END SSH SIGNATURE-----[\r\n]*")
 
 
 class SignatureError(Exception):
@@ -69,8 +70,7 @@ def _check_form(signature: bytes) -> None:
     if len(signature) > MAX_SIGNATURE_BYTES:
         raise SignatureError("the signature is larger than %d bytes: refused"
                              % MAX_SIGNATURE_BYTES)
-    text = signature.replace(b"\r\n", b"\n").rstrip(b"\n") + b"\n"
-    # ssh-keygen itself would pass over anything after the end.
-    if not text.startswith(_BEGIN) or text.find(_END) != len(text) - len(_END):
+    # ssh-keygen itself would pass over anything after the end, and odd white space within.
+    if not _FORM.fullmatch(signature):
         raise SignatureError("the signature is not one SSH signature and nothing else: publish "
                              "what qualvosec-admin sign writes")
