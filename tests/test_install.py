@@ -105,7 +105,19 @@ class Installation(unittest.TestCase):
         self.assertEqual(sorted(first), sorted(second))
         for name, value in first.items():
             self.assertEqual(value, second[name], name)
-        self.assertEqual({mode for name, (mode, _) in first.items() if name.endswith("/")}, {0o755})
+        self.assertEqual({mode for name, (mode, _) in first.items() if name.endswith("/")
+                          and name != "etc/sudoers.d/"}, {0o755})
+
+    def test_directories_that_are_there_keep_their_mode(self) -> None:
+        shared = {"usr/local/sbin": 0o2775, "usr/local/share": 0o2775, "etc/sudoers.d": 0o700,
+                  "etc/qualvosec": 0o711}
+        for name, mode in shared.items():
+            path = os.path.join(self.folder, "stage", name)
+            os.makedirs(path)
+            os.chmod(path, mode)
+        found = tree(self.stage("stage"))
+        for name, mode in shared.items():
+            self.assertEqual(found[name + "/"][0], mode, name)
 
     def test_everything_is_where_it_belongs_with_its_mode(self) -> None:
         found = tree(self.usual())

@@ -83,6 +83,11 @@ units() {
     if wanted server; then say qualvosec-server.service; fi
 }
 
+# A directory that is there keeps its owner and mode: /usr/local is often shared.
+folder() { # PATH [MODE]
+    [ -d "$1" ] || install -d -m "${2:-0755}" "$1"
+}
+
 # Copies with the time of the source: bytecode records it, and two installations
 # of one tree are equal. $4 and following: sed expressions.
 place() { # MODE SOURCE TARGET [SED ...]
@@ -111,8 +116,8 @@ find_interpreter() {
 install_modules() {
     new=$DESTDIR$DATADIR/.qualvosec.new
     rm -rf "$new"
-    (cd lib && find qualvosec -type d ! -name __pycache__) | while read -r folder; do
-        install -d -m 0755 "$new/$folder"
+    (cd lib && find qualvosec -type d ! -name __pycache__) | while read -r name; do
+        folder "$new/$name"
     done
     (cd lib && find qualvosec -name '*.py') | while read -r name; do
         place 0644 "lib/$name" "$new/$name"
@@ -140,9 +145,9 @@ install_modules() {
 }
 
 install_programs() {
-    programs | while read -r folder name; do
-        install -d -m 0755 "$DESTDIR$folder"
-        place 0755 "bin/$name" "$DESTDIR$folder/$name" \
+    programs | while read -r where name; do
+        folder "$DESTDIR$where"
+        place 0755 "bin/$name" "$DESTDIR$where/$name" \
             -e "1s|^#!.*|#!$interpreter -IBS|" \
             -e "s|^LIB = .*|LIB = \"$DATADIR\"|"
     done
@@ -151,7 +156,7 @@ install_programs() {
 # A configuration that is there belongs to the administrator; the sample beside
 # it always shows what this version knows.
 install_configs() {
-    install -d -m 0755 "$DESTDIR$CONFDIR"
+    folder "$DESTDIR$CONFDIR"
     configs | while read -r name; do
         place 0644 "etc/$name" "$DESTDIR$CONFDIR/$name.sample"
         if [ ! -e "$DESTDIR$CONFDIR/$name" ]; then
@@ -163,14 +168,14 @@ install_configs() {
     fi
     if wanted client; then
         for when in pre-patch post-patch pre-reboot; do
-            install -d -m 0755 "$DESTDIR$CONFDIR/hooks.d/$when.d"
+            folder "$DESTDIR$CONFDIR/hooks.d/$when.d"
         done
     fi
 }
 
 install_sudoers() {
     [ -n "$SUDOERSDIR" ] && wanted client || return 0
-    install -d -m 0755 "$DESTDIR$SUDOERSDIR"
+    folder "$DESTDIR$SUDOERSDIR" 0750
     # sudo skips names with a dot: the new rule is checked before it counts.
     new=$DESTDIR$SUDOERSDIR/.qualvosec.check
     place 0440 etc/sudoers.d/qualvosec "$new" -e "$helper_sed" -e "s|^qualvosec |$SERVICEUSER |"
@@ -183,7 +188,7 @@ install_sudoers() {
 install_units() {
     [ -n "$UNITDIR" ] || return 0
     units | while read -r name; do
-        install -d -m 0755 "$DESTDIR$UNITDIR"
+        folder "$DESTDIR$UNITDIR"
         place 0644 "systemd/$name" "$DESTDIR$UNITDIR/$name" \
             -e "s|/usr/local/sbin/|$SBINDIR/|" -e "s|/etc/qualvosec/|$CONFDIR/|" \
             -e "s|^User=qualvosec\$|User=$SERVICEUSER|" \
@@ -192,7 +197,7 @@ install_units() {
 }
 
 install_documents() {
-    install -d -m 0755 "$DESTDIR$DOCDIR/examples"
+    folder "$DESTDIR$DOCDIR/examples"
     for name in README.md CHANGELOG.md LICENSE; do
         place 0644 "$name" "$DESTDIR$DOCDIR/$name"
     done
@@ -221,8 +226,8 @@ next_steps() {
 }
 
 uninstall() {
-    programs | while read -r folder name; do
-        rm -f "$DESTDIR$folder/$name"
+    programs | while read -r where name; do
+        rm -f "$DESTDIR$where/$name"
     done
     configs | while read -r name; do
         rm -f "$DESTDIR$CONFDIR/$name.sample"
@@ -246,8 +251,8 @@ uninstall() {
 }
 
 remove_empty() { # our own directories only: never one that others use, too
-    for folder in "$@"; do
-        rmdir "$DESTDIR$folder" 2>/dev/null || :
+    for name in "$@"; do
+        rmdir "$DESTDIR$name" 2>/dev/null || :
     done
 }
 
@@ -317,7 +322,7 @@ helper_sed="s|/usr/local/libexec/qualvosec/qualvosec-helper|$LIBEXECDIR/qualvose
 case $verb in
 install)
     find_interpreter
-    install -d -m 0755 "$DESTDIR$DATADIR"
+    folder "$DESTDIR$DATADIR"
     install_modules
     install_programs
     install_configs
