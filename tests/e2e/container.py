@@ -26,6 +26,7 @@ from typing import Optional
 from typing import Tuple
 
 REBOOT = 133  # exit code of systemd-nspawn --keep-unit, see systemd-nspawn(1)
+CGROUPS = "/sys/fs/cgroup"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 POLL_S = 0.2
 BOOT_S = 60.0
@@ -121,6 +122,40 @@ def prepare(root: str, name: str, script: str) -> str:
     return output
 
 
+def _cgroups(name: str) -> List[str]:
+    """Directories of a control group NAME below our own, in each hierarchy systemd uses.
+
+    nspawn --keep-unit makes its groups below the one it is started in: two containers
+    started in the same one would count each other's processes as their own.
+    """
+    found = []
+    with open("/proc/self/cgroup", encoding="ascii") as file:
+        for line in file:
+            number, controllers, path = line.rstrip("\n").split(":", 2)
+            if controllers == "name=systemd":
+                top = os.path.join(CGROUPS, "systemd")
+            elif number == "0":
+                unified = os.path.join(CGROUPS, "unified")
+                top = unified if os.path.isdir(unified) else CGROUPS
+            else:
+                continue
+            found.append(os.path.join(top, path.lstrip("/"), name))
+    return found
+
+
+def _remove_cgroup(path: str) -> None:
+    """Remove a control group and all below it, which must hold no process any more."""
+    for folder, _, _ in os.walk(path, topdown=False):
+        os.rmdir(folder)
+
+
+_ENTER_CGROUPS = """
+while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs"; shift; done
+shift
+exec "$@"
+"""
+
+
 def sweep(prefix: str, directory: str) -> None:
     """Remove mounts and network namespaces PREFIX-PID-* whose process PID is no more."""
 
@@ -142,6 +177,10 @@ def sweep(prefix: str, directory: str) -> None:
     for name in os.listdir(directory):
         if is_left_over(name):
             shutil.rmtree(os.path.join(directory, name))
+    for parent in {os.path.dirname(path) for path in _cgroups(prefix)}:
+        for name in os.listdir(parent):
+            if is_left_over(name):
+                _remove_cgroup(os.path.join(parent, name))
 
 
 class Container:
@@ -158,7 +197,9 @@ class Container:
         self._nspawn: Optional["subprocess.Popen[bytes]"] = None
         self._thread: Optional[threading.Thread] = None
         self._stopping = False
+        self._stop_lock = threading.Lock()
         self._netns = False
+        self._cgroups = _cgroups(name)
 
     # --- life ---------------------------------------------------------------------
 
@@ -167,6 +208,8 @@ class Container:
         self.overlay.mount()
         _call(["ip", "netns", "add", self.name])
         self._netns = True
+        for path in self._cgroups:
+            os.makedirs(path, exist_ok=True)
         _call(["ip", "-n", self.name, "link", "set", "lo", "up"])
         self.write("/etc/machine-id", uuid.uuid4().hex + "\n")
         names = "%s %s" % (self.hostname, self.hostname.split(".")[0])
@@ -181,7 +224,11 @@ class Container:
         self.wait_booted()
 
     def stop(self) -> None:
-        """End every process of the container, unmount, remove the network. Never raises late."""
+        """End every process of the container, unmount, remove the network; may be called twice."""
+        with self._stop_lock:
+            self._stop()
+
+    def _stop(self) -> None:
         self._stopping = True
         if self._thread is not None:
             end = time.monotonic() + 30
@@ -194,6 +241,9 @@ class Container:
         if self._netns:
             _call(["ip", "netns", "del", self.name])
             self._netns = False
+        for path in self._cgroups:
+            if os.path.isdir(path):
+                _remove_cgroup(path)
         left = "/run/systemd/nspawn/propagate/" + self.name
         if os.path.isdir(left):  # nspawn does not remove it where /run is no tmpfs
             os.rmdir(left)
@@ -224,7 +274,9 @@ class Container:
             boottime = int(time.clock_gettime(7))  # CLOCK_BOOTTIME: no name before Python 3.7
             self._event("boot")
             self._nspawn = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL"]
+                ["sh", "-ec", _ENTER_CGROUPS, "sh"]
+                + self._cgroups
+                + ["--", "setpriv", "--pdeathsig", "KILL"]
                 + ["unshare", "--time", "--boottime", "-%d" % boottime]
                 + ["--monotonic", "-%d" % uptime]
                 + ["systemd-nspawn", "-D", self.root, "-M", self.name]

@@ -230,10 +230,10 @@ class Trial:
         return self.box.run(prefix + argv, stdin)
 
     def version(self, package: str) -> str:
-        """The installed version of a package, '' if dpkg does not call it installed."""
+        """The installed version of a package, '' if dpkg does not call it configured."""
         done = self.box.run(["dpkg-query", "-W", "-f=${db:Status-Abbrev} ${Version}", package])
         words = done.out.split()
-        return words[1] if len(words) == 2 and words[0] == "ii" else ""
+        return words[1] if len(words) == 2 and words[0] in ("ii", "hi") else ""
 
     def configured(self, package: str, version: str) -> List[str]:
         """The boot ids in which this version's postinst ran to its end."""
