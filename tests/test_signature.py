@@ -125,6 +125,9 @@ class WithSshKeygen(unittest.TestCase):
             with self.assertRaises(SignatureError, msg="seed %d" % seed):
                 signature.verify(bytes(pair[0]), bytes(pair[1]), signers)
 
+    def test_this_system_is_found_able(self) -> None:
+        self.assertEqual(signature.obstacle(), "")
+
     def test_nothing_is_left_behind(self) -> None:
         with tempfile.TemporaryDirectory() as scratch:
             with mock.patch.object(tempfile, "tempdir", scratch):
@@ -204,6 +207,13 @@ class BeforeSshKeygen(unittest.TestCase):
                                      "manifest@qualvosec", "-n", "qualvosec-manifest", "-s"])
         self.assertEqual((env, data, deadline), (
             {"PATH": command.FIXED_PATH, "LC_ALL": "C"}, MANIFEST, 10.0))
+
+    def test_system_that_cannot_verify_is_told_what_to_install(self) -> None:
+        def missing(*_: object) -> command.Result:
+            raise command.CommandError("/usr/bin/ssh-keygen: cannot be started: no such file")
+        old = command.Result(1, b"", b"unknown option -- Y\nusage: ssh-keygen\n", False, False)
+        for run in (missing, lambda *_: old):
+            self.assertIn("install OpenSSH 8.2", signature.obstacle(run))
 
     def test_tool_that_hangs_dies_or_is_missing_is_a_refusal(self) -> None:
         path = self.file(0o644)

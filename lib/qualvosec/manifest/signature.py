@@ -64,6 +64,21 @@ def verify(data: bytes, signature: bytes, signers: str,
                              "key of allowed_signers" % (safe(said, 120) or "no reason given"))
 
 
+def obstacle(run: Callable[..., command.Result] = command.run) -> str:
+    """Say why this system cannot verify signatures, "" when it can; for configtest."""
+    argv = [SSH_KEYGEN, "-Y", "verify", "-f", "/dev/null", "-I", PRINCIPAL, "-n", NAMESPACE,
+            "-s", "/dev/null"]
+    try:
+        ended = run(argv, {"PATH": command.FIXED_PATH, "LC_ALL": "C"}, b"", TIMEOUT_S, 4096)
+    except command.CommandError as error:
+        return "%s: install OpenSSH 8.2 or newer" % safe(str(error))
+    said = ended.stderr.lower()
+    # One that can verify complains about the signature, an older one about the option -Y.
+    if ended.timed_out or b"option" in said or b"usage" in said:
+        return "%s: knows no -Y verify: install OpenSSH 8.2 or newer" % SSH_KEYGEN
+    return ""
+
+
 def _check_form(signature: bytes) -> None:
     if not signature:
         raise SignatureError("the signature is empty: publish what qualvosec-admin sign writes")
