@@ -372,7 +372,7 @@ CASES = [
     Case("no-sudo-rule", "sudo rule missing: no run, unhealthy", no_sudo_rule),
     Case("conffile", "changed configuration file kept and reported", conffile),
     Case("bad-postinst", "postinst fails: failed, no reboot, rest upgraded", bad_postinst, True),
-    Case("cgroup-killed", "cgroup killed mid-run: finishes, adopted, one reboot", cgroup_killed, True),
+    Case("cgroup-killed", "cgroup killed mid-run: run adopted, one reboot", cgroup_killed, True),
     Case("service-restarted", "restart mid-run: finishes, no second run", service_stopped),
     Case("power-cut", "power fails mid-run: repaired once after boot", power_cut),
     Case("veto", "veto file: no run, its reason shown", vetoed),
