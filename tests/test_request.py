@@ -103,7 +103,8 @@ class Refused(unittest.TestCase):
         self.assertEqual(len(parse(dict(UPGRADE, only=["a"] * 500)).only), 500)
 
     def test_a_pattern_that_is_none_is_refused_with_its_place(self) -> None:
-        for bad in ("", "-y", "a b", "a/b", "a=b", "a;b", "$(a)", "a\n", "a" * 129, "a[b]", "\u00e9"):
+        for bad in ("", "-y", "a b", "a/b", "a=b", "a;b", "$(a)", "a\n", "a" * 129, "a[b]",
+                    "\u00e9"):
             self.refuse_fields(dict(UPGRADE, exclude=["vim", bad]), "exclude: entry 2")
 
     def test_random_damage_is_refused_or_means_something_valid(self) -> None:

@@ -1,0 +1,424 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""apt's command lines, its answers as a real one gave them, the fate of hostile names."""
+
+import io
+import json
+import os
+import tempfile
+import time
+import unittest
+from typing import Any
+from typing import Dict
+from typing import List
+from typing import Mapping
+from typing import Optional
+from typing import Sequence
+from typing import Tuple
+
+from qualvosec import command
+from qualvosec.helper import front
+from qualvosec.helper import managers
+from qualvosec.helper import record
+from qualvosec.helper.managers import apt
+from qualvosec.helper.managers import apt_text
+from qualvosec.helper.managers import base
+
+from tests import DATA
+
+ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root", "LC_ALL": "C", "TERM": "dumb", "DEBIAN_FRONTEND": "noninteractive",
+    "DEBIAN_PRIORITY": "critical", "APT_LISTCHANGES_FRONTEND": "none",
+    "APT_LISTBUGS_FRONTEND": "none", "UCF_FORCE_CONFFOLD": "1", "NEEDRESTART_SUSPEND": "1"}
+OPTIONS = ["-o", "Dpkg::Use-Pty=0", "-o", "Dpkg::Options::=--force-confdef",
+           "-o", "Dpkg::Options::=--force-confold"]
+SIMULATE = ["/usr/bin/apt-get", "-q", "-y", "-s", "-o", "Debug::NoLocking=1"] + OPTIONS
+GET = ["/usr/bin/apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=60"] + OPTIONS
+UPGRADE = ["--no-remove", "upgrade", "--with-new-pkgs"]
+DPKG_QUERY = ["/usr/bin/dpkg-query", "-W",
+              "-f=${binary:Package}\\t${Version}\\t${Architecture}\\t${db:Status-Abbrev}\\n"]
+POLICY_NAMES = ["/usr/bin/apt-cache", "policy", "--", "qv-app", "qv-lib", "qv-swap"]
+PROGRAMS = ("apt-get", "apt-cache", "apt-mark", "dpkg", "dpkg-query")
+
+
+def recorded(name: str) -> str:
+    with open(os.path.join(DATA, "apt", name), encoding="utf-8") as file:
+        return file.read()
+
+
+class FakeApt:
+    """Answers each command line as the recorded system did; keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.calls: List[List[str]] = []
+        self.preferences: List[str] = []
+        self.logged: List[bool] = []
+        self.deadlines: List[Optional[float]] = []
+        self.answers: Dict[Tuple[str, ...], Any] = {}
+
+    def run(self, argv: Sequence[str], env: Mapping[str, str], deadline_s: Optional[float] = None,
+            limit: int = 0, log_fd: Optional[int] = None) -> command.Result:
+        if dict(env) != ENVIRONMENT:
+            raise AssertionError("another environment: %r" % (env,))
+        preferences = ""
+        words = list(argv)
+        for word in argv:
+            if word.startswith("Dir::Etc::Preferences="):
+                with open(word.partition("=")[2], encoding="ascii") as file:
+                    preferences = file.read()
+                place = words.index(word)
+                del words[place - 1:place + 1]
+        self.calls.append(words)
+        self.preferences.append(preferences)
+        self.logged.append(log_fd is not None)
+        self.deadlines.append(deadline_s)
+        answer = self.answers.get(tuple(words)) or self.usual(words, preferences)
+        if isinstance(answer, str):
+            answer = (0, answer, "")
+        code, out, err = answer[:3]
+        if log_fd is not None:
+            os.write(log_fd, (out + err).encode("utf-8"))
+            out = err = ""
+        return command.Result(code, out.encode("utf-8"), err.encode("utf-8"), answer[3:] == (True,),
+                              False)
+
+    @staticmethod
+    def usual(words: List[str], preferences: str) -> str:
+        security = "l=Debian-Security" in preferences
+        if words == DPKG_QUERY:
+            return recorded("installed.txt")
+        if words == SIMULATE + UPGRADE:
+            return recorded("upgrade-security.txt" if security else
+                            "upgrade-without-plain.txt" if preferences else "upgrade.txt")
+        if words == SIMULATE + ["dist-upgrade"]:
+            return recorded("dist-upgrade-security.txt" if security else "dist-upgrade.txt")
+        if words == ["/usr/bin/apt-cache", "policy"]:
+            return recorded("policy.txt")
+        if words[:3] == ["/usr/bin/apt-cache", "policy", "--"]:
+            return recorded("policy-names.txt")
+        if words == ["/usr/bin/apt-mark", "showhold"]:
+            return recorded("showhold.txt")
+        raise AssertionError("an unexpected command: %r" % words)
+
+
+class Case(unittest.TestCase):
+    """A root directory with the five programs and nothing else."""
+
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.root = folder.name
+        os.makedirs(os.path.join(self.root, "usr/bin"))
+        os.makedirs(os.path.join(self.root, "run"))
+        for name in PROGRAMS:
+            self.write("usr/bin/" + name, "")
+            os.chmod(os.path.join(self.root, "usr/bin", name), 0o755)
+        self.write("etc/os-release", 'ID=debian\nVERSION_ID="12"\n')
+        self.fake = FakeApt()
+        log = os.open(os.path.join(self.root, "log"), os.O_RDWR | os.O_APPEND | os.O_CREAT)
+        self.addCleanup(os.close, log)
+        self.world = base.World(run=self.fake.run, now=lambda: 1000.0, root=self.root,
+                                run_dir=os.path.join(self.root, "run"), log_fd=log)
+        self.apt = apt.Apt(self.world)
+
+    def write(self, name: str, text: str) -> None:
+        path = os.path.join(self.root, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+
+    def names(self, packages: Sequence[base.Package]) -> List[str]:
+        return sorted(package.name for package in packages)
+
+
+class Plans(Case):
+    def test_everything_is_one_simulation_with_the_arguments_of_the_run(self) -> None:
+        plan = self.apt.plan(base.Selection())
+        self.assertEqual(self.fake.calls, [
+            SIMULATE + UPGRADE, POLICY_NAMES, DPKG_QUERY, ["/usr/bin/apt-mark", "showhold"], SIMULATE + ["dist-upgrade"]])
+        self.assertEqual(self.names(plan.install),
+                         ["qv-base", "qv-brandnew", "qv-new", "qv-plain", "qv-sec", "qv-secup"])
+        self.assertEqual(plan.left, (
+            base.Left("qv-app", "its dependencies cannot be satisfied while qv-lib is held"),
+            base.Left("qv-lib", "held by the administrator"),
+            base.Left("qv-swap", "needs the removal of qv-old")))
+        self.assertEqual(len(plan.pending), 8)
+        self.assertIn(base.Package("qv-swap", "1.0", "2.0"), plan.pending)
+        self.assertEqual(os.listdir(os.path.join(self.root, "run")), [])
+
+    def test_simulations_have_a_deadline_and_are_not_logged(self) -> None:
+        self.apt.plan(base.Selection())
+        self.assertFalse(any(self.fake.logged))
+        self.assertNotIn(None, [deadline for call, deadline in
+                                zip(self.fake.calls, self.fake.deadlines) if call != DPKG_QUERY])
+
+    def test_blacklist_becomes_pins_of_exact_names_that_are_gone_afterwards(self) -> None:
+        plan = self.apt.plan(base.Selection(exclude=("qv-pl*", "qv-brandnew")))
+        self.assertIn("Package: qv-plain:any\nPin: release *\nPin-Priority: -1\n\n",
+                      self.fake.preferences)
+        self.assertEqual(self.names(plan.install), ["qv-base", "qv-sec", "qv-secup"])
+        why = {left.name: (left.kind, left.why) for left in plan.left}
+        self.assertEqual(why["qv-plain"], (base.POLICY, "in packages_blacklist"))
+        self.assertEqual(why["qv-new"], (base.KEPT, "needs an update that is excluded"))
+        self.assertEqual(os.listdir(os.path.join(self.root, "run")), [])
+
+    def test_whitelist_excludes_everything_else_that_is_pending(self) -> None:
+        self.fake.answers[tuple(SIMULATE + UPGRADE)] = recorded("upgrade.txt")
+        with self.assertRaises(base.Refused):
+            # This apt ignores the pins: the plan is refused, not trusted.
+            self.apt.plan(base.Selection(only=("qv-sec",)))
+        pinned = [line.split()[1] for line in self.fake.preferences[-1].splitlines()
+                  if line.startswith("Package:")]
+        self.assertEqual(pinned, ["qv-%s:any" % name for name in
+                                  ("app", "base", "lib", "new", "plain", "secup", "swap")])
+
+    def test_a_plan_that_removes_is_refused(self) -> None:
+        self.fake.answers[tuple(SIMULATE + UPGRADE)] = "Remv qv-old [1.0]\n"
+        with self.assertRaisesRegex(base.Refused, "qv-old"):
+            self.apt.plan(base.Selection())
+
+    def test_security_only_names_what_is_no_security_update_as_policy(self) -> None:
+        plan = self.apt.plan(base.Selection(security_only=True))
+        self.assertEqual(plan.install, (base.Package("qv-sec", "1.0", "1.0+deb12u1", True),))
+        kinds = {left.name: (left.kind, left.why) for left in plan.left}
+        self.assertEqual(kinds["qv-plain"], (base.POLICY, "not a security update"))
+        self.assertEqual(kinds["qv-secup"], (
+            base.KEPT, "needs a version of another package that is not a security update"))
+
+    def test_security_only_without_a_security_archive_is_unsupported(self) -> None:
+        self.fake.answers["/usr/bin/apt-cache", "policy"] = recorded("policy.txt").replace(
+            "l=Debian-Security", "l=Debian")
+        with self.assertRaisesRegex(base.Unsupported, "no security metadata"):
+            self.apt.plan(base.Selection(security_only=True))
+
+    def test_detail_marks_security_updates_even_where_a_later_version_is_taken(self) -> None:
+        plan = self.apt.plan(base.Selection(), detail=True)
+        self.assertEqual([p.name for p in plan.pending if p.security], ["qv-sec", "qv-secup"])
+        self.assertTrue(plan.security_known)
+
+    def test_pins_of_the_administrator_follow_ours(self) -> None:
+        self.write("etc/apt/preferences", "Package: x\nPin: release *\nPin-Priority: 1\n")
+        self.apt.plan(base.Selection(exclude=("qv-plain",)))
+        with_pins = [text for text in self.fake.preferences if text]
+        self.assertEqual(with_pins[0],
+                         "Package: qv-plain:any\nPin: release *\nPin-Priority: -1\n\n"
+                         "Package: x\nPin: release *\nPin-Priority: 1\n")
+
+    def test_a_failed_simulation_is_told_in_aptss_own_words(self) -> None:
+        self.fake.answers[tuple(SIMULATE + UPGRADE)] = (100, "", "E: Unmet dependencies. Try -f\n")
+        with self.assertRaisesRegex(base.ManagerError, "E: Unmet dependencies"):
+            self.apt.plan(base.Selection())
+
+
+class Steps(Case):
+    def plan(self) -> base.Plan:
+        return base.Plan(excluded=("qv-plain",), selection=base.Selection())
+
+    def test_refresh_counts_every_failed_repository(self) -> None:
+        argv = ["/usr/bin/apt-get", "-q", "-o", "DPkg::Lock::Timeout=60", "-o",
+                "APT::Update::Error-Mode=any", "-o", "Acquire::Retries=3", "update"]
+        self.fake.answers[tuple(argv)] = "Hit:1 http://x stable InRelease\n"
+        self.apt.refresh(2000.0)
+        self.assertEqual(self.fake.calls, [argv])
+        for line in ("W: Failed to fetch http://x/InRelease  Could not connect",
+                     "Err:1 http://x stable InRelease",
+                     "W: Some index files failed to download. They have been ignored",
+                     "W: An error occurred during the signature verification."):
+            self.fake.answers[tuple(argv)] = "Ign:1 http://x\n%s\nReading package lists...\n" % line
+            with self.assertRaisesRegex(base.ManagerError, line[:20].replace("(", ".")):
+                self.apt.refresh(2000.0)
+
+    def test_refresh_that_hangs_is_ended_and_told(self) -> None:
+        argv = ["/usr/bin/apt-get", "-q", "-o", "DPkg::Lock::Timeout=5", "-o",
+                "APT::Update::Error-Mode=any", "-o", "Acquire::Retries=3", "update"]
+        self.fake.answers[tuple(argv)] = (-15, "", "", True)
+        with self.assertRaisesRegex(base.ManagerError, "not finished in time"):
+            self.apt.refresh(1005.0)
+        self.assertEqual(self.fake.deadlines, [5.0])
+
+    def test_every_lock_message_means_locked(self) -> None:
+        for line in ("E: Could not get lock /var/lib/apt/lists/lock. It is held by process 7 (apt)",
+                     "E: Unable to lock directory /var/lib/apt/lists/",
+                     "E: Unable to acquire the dpkg frontend lock (/var/lib/dpkg/lock-frontend), "
+                     "is another process using it?",
+                     "dpkg: error: dpkg frontend lock was locked by another process with pid 7"):
+            self.fake.answers[tuple(GET + UPGRADE)] = (100, "", line + "\n")
+            with self.assertRaises(base.Locked):
+                self.apt.commit(self.plan(), 2000.0)
+
+    def test_commit_has_no_deadline_and_writes_to_the_log_not_to_a_pipe(self) -> None:
+        self.fake.answers[tuple(GET + UPGRADE)] = "done\n"
+        self.apt.commit(self.plan(), 2000.0)
+        self.assertEqual((self.fake.logged, self.fake.deadlines), ([True], [None]))
+        self.assertIn("Package: qv-plain:any", self.fake.preferences[0])
+
+    def test_commit_waits_for_a_lock_no_longer_than_it_may(self) -> None:
+        words = list(GET)
+        words[4] = "DPkg::Lock::Timeout=7"
+        self.fake.answers[tuple(words + UPGRADE)] = "done\n"
+        self.apt.commit(self.plan(), 1007.0)
+
+    def test_download_is_a_step_of_its_own_and_ends_with_the_window(self) -> None:
+        argv = GET + ["--no-remove", "-d", "upgrade", "--with-new-pkgs"]
+        self.fake.answers[tuple(argv)] = "done\n"
+        self.apt.download(self.plan(), 1300.0)
+        self.assertEqual((self.fake.deadlines, self.fake.logged), ([300.0], [False]))
+
+    def test_package_that_failed_is_named(self) -> None:
+        self.fake.answers[tuple(GET + UPGRADE)] = (
+            100, "Errors were encountered while processing:\n qv-bad\n",
+            "E: Sub-process /usr/bin/dpkg returned an error code (1)\n")
+        with self.assertRaisesRegex(base.ManagerError, "dpkg failed on qv-bad"):
+            self.apt.commit(self.plan(), 2000.0)
+
+    def test_recovery_configures_reinstalls_what_was_lost_and_fixes(self) -> None:
+        broken = recorded("installed.txt").replace("qv-big\t1.0\tall\tii ", "qv-big\t2.0\tall\tiHR")
+        self.fake.answers[tuple(DPKG_QUERY)] = broken
+        again = GET + ["--no-remove", "--reinstall", "install", "--", "qv-big"]
+        for argv in (["/usr/bin/dpkg", "--configure", "-a", "--force-confdef", "--force-confold"],
+                     ["/usr/bin/apt-mark", "auto", "qv-big"], again,
+                     GET + ["--no-remove", "-f", "install"]):
+            self.fake.answers[tuple(argv)] = "done\n"
+        self.fake.answers["/usr/bin/apt-mark", "showauto", "qv-big"] = "qv-big\n"
+        self.assertEqual(self.apt.broken(), "not completely installed: qv-big")
+        with self.assertRaisesRegex(base.ManagerError, "cannot be repaired"):
+            self.apt.recover(2000.0)
+        calls = [call[1:] if call[0] != GET[0] else call for call in self.fake.calls[1:]]
+        self.assertEqual(calls, [
+            ["--configure", "-a", "--force-confdef", "--force-confold"], DPKG_QUERY[1:],
+            ["showauto", "qv-big"], again, ["auto", "qv-big"],
+            GET + ["--no-remove", "-f", "install"], DPKG_QUERY[1:]])
+
+    def test_journal_of_dpkg_means_interrupted(self) -> None:
+        self.assertEqual(self.apt.broken(), "")
+        self.write("var/lib/dpkg/updates/0001", "")
+        self.assertEqual(self.apt.broken(), "dpkg was interrupted")
+
+    def test_installed_names_carry_an_architecture_only_where_it_is_foreign(self) -> None:
+        self.fake.answers[tuple(DPKG_QUERY)] = recorded("installed.txt") + (
+            "libc6:i386\t2.36\ti386\tii \ngone\t1\tall\trc \nnever\t\t\tun \n")
+        installed = self.apt.installed()
+        self.assertEqual(installed["libc6"], "2.36-9+deb12u14")
+        self.assertEqual(installed["libc6:i386"], "2.36")
+        self.assertNotIn("gone", installed)
+        self.assertNotIn("never", installed)
+
+    def test_configuration_that_waits_for_the_administrator_is_found(self) -> None:
+        for name in ("a.dpkg-dist", "b/c.ucf-dist", "d", "e.dpkg-old"):
+            self.write("etc/" + name, "")
+        self.assertEqual(sorted(self.apt.leftovers()), ["/etc/a.dpkg-dist", "/etc/b/c.ucf-dist"])
+
+    def test_reboot_file_of_the_system_is_a_reason_with_its_packages(self) -> None:
+        self.assertEqual(self.apt.reboot_reasons(), [])
+        self.write("run/reboot-required", "")
+        self.write("run/reboot-required.pkgs", "dbus\nlibc6\ndbus\n")
+        self.assertEqual(self.apt.reboot_reasons(), ["reboot-required: dbus, libc6"])
+
+    def test_nobody_holds_locks_that_do_not_exist(self) -> None:
+        self.assertEqual(self.apt.busy(), "")
+        self.write("var/lib/dpkg/lock-frontend", "")
+        self.assertEqual(self.apt.busy(), "")
+
+
+class Texts(unittest.TestCase):
+    def test_origins_of_an_inst_line_are_labels(self) -> None:
+        for origins, expected in (
+                ("Debian-Security:stable-security", True),
+                ("Debian:10.4/stable, Debian-Security:10/stable", True),
+                ("Debian:12.15/oldstable", False), ("Example Third:third", False),
+                ("stable-updates", False), ("Ubuntu:22.04/jammy-security", True),
+                ("Ubuntu:22.04/jammy-updates", False),
+                ("UbuntuESM:22.04/jammy-infra-security", True),
+                ("UbuntuESMApps:22.04/jammy-apps-updates", False)):
+            self.assertEqual(apt_text.is_security(origins), expected, origins)
+
+    def test_lines_of_other_apts_are_read(self) -> None:
+        got = apt_text.parse_simulation(
+            "Inst libqv++1.0 [1:1.0-1] (1:2.0-1 Debian:stable-updates [all])\n"
+            "Inst libc6:i386 [2.36-9] (2.36-10 Debian:12/stable [i386]) [libc6:amd64 ]\n"
+            "Inst openssl [1.1.1d-0+deb10u2] (1.1.1d-0+deb10u3 Debian:10.4/stable, "
+            "Debian-Security:10/stable [amd64])\n")
+        self.assertEqual(got.install, (
+            base.Package("libqv++1.0", "1:1.0-1", "1:2.0-1"),
+            base.Package("libc6:i386", "2.36-9", "2.36-10"),
+            base.Package("openssl", "1.1.1d-0+deb10u2", "1.1.1d-0+deb10u3", True)))
+
+    def test_phased_updates_are_read_apart_from_kept_back_ones(self) -> None:
+        got = apt_text.parse_simulation(
+            "The following upgrades have been deferred due to phasing:\n  one two\n  three\n"
+            "The following packages have been kept back:\n  four\n"
+            "0 upgraded, 0 newly installed, 0 to remove and 4 not upgraded.\n")
+        self.assertEqual((got.phased, got.kept), (("one", "two", "three"), ("four",)))
+
+    def test_a_line_that_names_no_package_is_refused(self) -> None:
+        for name in ("-y", "../x.deb", "A", "$(b)"):
+            with self.assertRaises(base.ManagerError):
+                apt_text.parse_simulation(
+                    "The following packages have been kept back:\n  ok %s\n" % name)
+
+    def test_security_pins_stand_behind_the_installed_versions(self) -> None:
+        text = apt_text.preferences(["b", "a:i386"], True, b"admin\n").decode("ascii")
+        heads = [tuple(record.splitlines()[:2]) for record in text.split("\n\n")]
+        self.assertEqual(heads[:3], [("Package: a:i386", "Pin: release *"),
+                                     ("Package: b:any", "Pin: release *"),
+                                     ("Package: *", "Pin: release a=now")])
+        self.assertEqual(heads[-2:], [("Package: *", "Pin: release *"), ("admin",)])
+        self.assertIn("Pin: release l=Ubuntu, a=*-security\nPin-Priority: 990\n", text)
+
+
+class Injection(Case):
+    def rows(self) -> List[str]:
+        with open(os.path.join(DATA, "injection.txt"), encoding="utf-8") as file:
+            rows = [json.loads(line) for line in file if line.strip() and line[0] != "#"]
+        self.assertGreaterEqual(len(rows), 60)
+        return rows
+
+    def test_no_row_reaches_a_command_or_a_preferences_file(self) -> None:
+        host = front.Host(1000, record.Store(self.root), self.root, self.world)
+        allowed = [SIMULATE + UPGRADE, SIMULATE + ["dist-upgrade"], DPKG_QUERY,
+                   ["/usr/bin/apt-cache", "policy"], ["/usr/bin/apt-mark", "showhold"],
+                   POLICY_NAMES]
+        accepted = 0
+        for row in self.rows():
+            for key in ("only", "exclude"):
+                self.fake = FakeApt()
+                fields = {"v": 1, "op": "check", "refresh": False, "security_only": False,
+                          "only": [], "exclude": []}
+                fields[key] = [row]
+                data = io.BytesIO(json.dumps(fields).encode("ascii"))
+                host = host._replace(world=self.world._replace(run=self.fake.run))
+                start = time.process_time()
+                reply = front.serve(data.read, host)
+                self.assertLess(time.process_time() - start, 1.0, row)
+                for call in self.fake.calls:
+                    self.assertIn(call, allowed, row)
+                pinned = {line.split()[1][:-4] for text in self.fake.preferences
+                          for line in text.splitlines()
+                          if line.startswith("Package: ") and line != "Package: *"}
+                self.assertLessEqual(pinned, {"qv-" + name for name in (
+                    "app", "base", "lib", "new", "plain", "sec", "secup", "swap")}, row)
+                if reply["status"] != "invalid":
+                    accepted += 1
+                    # Only a whitelist that matches nothing pins, and then everything.
+                    self.assertEqual(bool(pinned), key == "only", row)
+        self.assertGreater(accepted, 10)
+
+
+class Choice(Case):
+    def test_systems_are_known_by_their_own_name(self) -> None:
+        for text in ("ID=debian\n", 'ID=linuxmint\nID_LIKE="ubuntu debian"\n', "ID='ubuntu'\n"):
+            self.assertEqual(managers.choose(text, "Linux", "auto", self.world).name, "apt")
+
+    def test_a_system_without_adapter_is_unsupported_by_name(self) -> None:
+        for text, uname, part in (("ID=slackware\n", "Linux", "slackware"), ("", "Linux", "Linux"),
+                                  ("", "Darwin", "darwin")):
+            with self.assertRaisesRegex(base.Unsupported, part):
+                managers.choose(text, uname, "auto", self.world)
+
+    def test_a_system_without_its_program_is_unsupported(self) -> None:
+        os.unlink(os.path.join(self.root, "usr/bin/apt-get"))
+        with self.assertRaisesRegex(base.Unsupported, "apt-get: is not installed"):
+            managers.of_this_system("auto", self.world)
+
+    def test_the_administrator_may_choose(self) -> None:
+        self.assertEqual(managers.choose("ID=mine\n", "Linux", "apt", self.world).name, "apt")
