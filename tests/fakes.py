@@ -79,9 +79,10 @@ class Edge:
         reply = Reply("new", entry=entry, policy=policy, sha256=SHA + str(self.sha % 10), **fields)
         self.write("fetch.reply", fetchreply.reply_line(reply).decode("ascii"))
 
-    def fail_fetch(self, reason: str) -> None:
+    def fail_fetch(self, reason: str, signature: str = "") -> None:
         """Let the next fetch fail."""
-        self.write("fetch.reply", fetchreply.reply_line(Reply("failed", reason)).decode("ascii"))
+        reply = Reply("failed", reason, signature=signature)
+        self.write("fetch.reply", fetchreply.reply_line(reply).decode("ascii"))
 
     def answer(self, operation: str, status: str = "ok", reason: str = "", alive: bool = False,
                **record: Any) -> None:

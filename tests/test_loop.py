@@ -28,6 +28,7 @@ class EngineCase(unittest.TestCase):
         holder = tempfile.TemporaryDirectory()
         self.addCleanup(holder.cleanup)
         self.edge = Edge(holder.name)
+        self.addCleanup(self.reap)
         self.state_dir = os.path.join(holder.name, "state")
         self.config_dir = os.path.join(holder.name, "etc")
         os.mkdir(self.state_dir, 0o700)
@@ -42,6 +43,17 @@ class EngineCase(unittest.TestCase):
         self.said: "list[str]" = []
         self.skew = 0.0
         self.edge.answer("status")
+
+    def reap(self) -> None:
+        """Wait for every child: one that still writes would keep the folder from going away."""
+        for name in os.listdir(self.edge.folder):
+            if name.endswith(".hold"):
+                os.unlink(os.path.join(self.edge.folder, name))
+        try:
+            while True:
+                os.waitpid(-1, 0)
+        except ChildProcessError:
+            return
 
     def engine(self) -> Engine:
         self.selector = selectors.DefaultSelector()
@@ -242,6 +254,51 @@ class Faults(EngineCase):
         self.assertIn("without a usable answer", engine.snapshot().fetch_reason)
 
 
+class Signed(EngineCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.signers = os.path.join(self.edge.folder, "signers")
+        self.edge.write("signers", "one\n")
+        self.config = self.config._replace(allowed_signers=self.signers, audience="fleet")
+        self.edge.publish(Policy(patch=False), etag='"1"', signature_etag='"2"', signature="good",
+                          serial=7)
+
+    def fetched(self, count: int) -> "dict[str, Any]":
+        self.until(self.running, lambda: len(self.edge.fetches()) == count)
+        self.settled(self.running)
+        return self.edge.fetches()[-1]
+
+    def test_what_was_accepted_binds_what_is_accepted_next(self) -> None:
+        self.running = self.settled(self.engine())
+        self.running.fetch_now()
+        fetch = self.fetched(2)
+        self.assertEqual((fetch["etag"], fetch["signature_etag"], fetch["serial"],
+                          fetch["allowed_signers"], fetch["audience"]),
+                         ('"1"', '"2"', 7, self.signers, "fleet"))
+
+    def test_other_signers_make_an_accepted_manifest_prove_itself_again(self) -> None:
+        self.settled(self.engine())
+        self.edge.write("signers", "another\n")
+        self.running = self.engine()
+        self.running.fetch_now()
+        fetch = self.fetched(2)
+        self.assertEqual((fetch["etag"], fetch["signature_etag"], fetch["serial"]), ("", "", 7))
+
+    def test_a_bad_signature_is_asked_again_past_caches_and_then_unhealthy(self) -> None:
+        self.settled(self.engine())
+        self.edge.fail_fetch("the signature does not verify", signature="bad")
+        self.running = self.engine()
+        self.running.fetch_now()
+        self.assertFalse(self.fetched(2)["fresh"])
+        self.assertTrue(self.running.snapshot().healthy)
+        self.skew = 120
+        self.assertTrue(self.fetched(3)["fresh"])
+        self.skew = 1300
+        self.running.tick()
+        self.assertFalse(self.running.snapshot().healthy)
+        self.assertIn("the signature does not verify", self.running.snapshot().reasons[0])
+
+
 class Cache(EngineCase):
     def test_a_change_of_server_drops_what_was_accepted(self) -> None:
         self.edge.publish(Policy(patch=False), etag='"1"')
@@ -281,5 +338,5 @@ class Cache(EngineCase):
         self.edge.forget("status")
         self.settled(self.engine())
         with open(os.path.join(self.state_dir, "policy.json"), "w", encoding="ascii") as stream:
-            stream.write('{"answer": {}, "accepted": 1, "url": "", "fqdn": ""}')
+            stream.write('{"answer": {}, "accepted": 1, "url": "", "fqdn": "", "signers": ""}')
         self.assertEqual(self.engine().view(int(time.time())).why, "unknown")

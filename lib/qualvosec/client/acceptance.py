@@ -51,6 +51,18 @@ class Accepted(NamedTuple):
     accepted: int
     url: str
     fqdn: str
+    signers: str = ""   # which state of the signers file vouched for it
+
+
+def _signers(config: Config) -> str:
+    """Return what changes when the signers change: an old answer must then prove itself again."""
+    if not config.allowed_signers:
+        return ""
+    try:
+        info = os.stat(config.allowed_signers)
+    except OSError:
+        return config.allowed_signers
+    return "%s %d %d" % (config.allowed_signers, info.st_mtime_ns, info.st_size)
 
 
 def fetch_argv() -> List[str]:
@@ -155,6 +167,10 @@ class Acceptance:
         found = self._current()
         return found.reply.serial if found else 0
 
+    def _sha256(self) -> str:
+        found = self._current()
+        return found.reply.sha256 if found else ""
+
     def expires(self) -> int:
         """Return the last valid day of the manifest in force as an ordinal, 0 if it has none."""
         found = self._current()
@@ -188,13 +204,15 @@ class Acceptance:
         if self._child or not self._fqdn:
             return
         config, found = self._config, self._current()
+        if self.distrusted or (found and found.signers != _signers(config)):
+            # Without validators both files come whole and are verified.
+            found = None
         agent = useragent.write(paths.VERSION, self._fqdn, token if config.reports() else None)
         request = fetchreply.request_line(
             url=config.url(), fqdn=self._fqdn, user_agent=agent,
             etag=found.reply.etag if found else "",
             last_modified=found.reply.last_modified if found else "",
-            serial=found.reply.serial if found else 0,
-            sha256=found.reply.sha256 if found else "", fresh=bool(self.distrusted),
+            serial=self.serial(), sha256=self._sha256(), fresh=bool(self.distrusted),
             signature_etag=found.reply.signature_etag if found else "",
             signature_last_modified=found.reply.signature_last_modified if found else "",
             allowed_signers=config.allowed_signers, audience=config.audience,
@@ -247,14 +265,15 @@ class Acceptance:
         if reply.entry != "policy":
             log.critical("manifest: this host is %s%s" % (
                 reply.entry, ": " + "; ".join(reply.faults[:3]) if reply.faults else ""))
-        self._keep(Accepted(reply, now, self._config.url(), self._fqdn))
+        self._keep(Accepted(reply, now, self._config.url(), self._fqdn,
+                            _signers(self._config)))
 
     def _keep(self, found: Accepted) -> None:
         self._found = found
         try:
             cache.save(self._config.state_dir, {
                 "answer": fetchreply.to_object(found.reply), "accepted": found.accepted,
-                "url": found.url, "fqdn": found.fqdn})
+                "url": found.url, "fqdn": found.fqdn, "signers": found.signers})
         except StateError as error:
             log.error("%s" % error)
 
@@ -275,11 +294,11 @@ def _from_cache(value: object) -> Accepted:
     if not isinstance(value, dict):
         raise ValueError("is not an object")
     answer, accepted = value.get("answer"), value.get("accepted")
-    url, fqdn = value.get("url"), value.get("fqdn")
+    url, fqdn, signers = value.get("url"), value.get("fqdn"), value.get("signers")
     if not (isinstance(answer, dict) and type(accepted) is int and isinstance(url, str)
-            and isinstance(fqdn, str) and len(value) == 4):
+            and isinstance(fqdn, str) and isinstance(signers, str) and len(value) == 5):
         raise ValueError("does not have the keys of this version")
     reply = fetchreply.from_object(answer)
     if reply.result != "new":
         raise ValueError("holds no accepted answer")
-    return Accepted(reply, accepted, url, fqdn)
+    return Accepted(reply, accepted, url, fqdn, signers)
