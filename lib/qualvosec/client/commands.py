@@ -37,6 +37,7 @@ from qualvosec.client.daemon import StartError
 from qualvosec.client.daemon import check_owner
 from qualvosec.client.daemon import take_lock
 from qualvosec.client.daemon import use_zone
+from qualvosec.manifest import signature
 from qualvosec.manifest import window
 from qualvosec.manifest.policy import Policy
 from qualvosec.safetext import safe
@@ -256,6 +257,8 @@ def _configtest(args: argparse.Namespace) -> int:
         check_owner(config.state_dir, "qualvosec configtest")
     except StartError as error:
         faults.append(str(error))
+    if config.allowed_signers and signature.obstacle():
+        faults.append("allowed_signers: %s" % signature.obstacle())
     argv = rootcall.argv(config.privilege)
     if not argv:
         faults.append(rootcall.missing(config.privilege))
