@@ -6,20 +6,20 @@ Standard library only; the comparison with another YAML reader is in oracle.py.
 
 import os
 import re
-import sys
 from typing import Dict
 from typing import Iterable
 from typing import List
 from typing import NamedTuple
 from typing import Tuple
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lib"))
+from qualvosec import yamlsubset
+from qualvosec.manifest import lookup
+from qualvosec.manifest.schema import RESERVED
+from qualvosec.manifest.schema import fold
 
-from qualvosec import yamlsubset  # noqa: E402
-from qualvosec.manifest import lookup  # noqa: E402
-from qualvosec.manifest.schema import RESERVED  # noqa: E402
-from qualvosec.manifest.schema import fold  # noqa: E402
+from tests import DATA
 
+CORPUS = os.path.join(DATA, "yamlsubset")
 Answer = Tuple[str, lookup.Found]
 
 

@@ -50,7 +50,7 @@ BUGS = (
     Bug(PARSER, "if _DOCUMENT.match(line):", "if False:"),
     Bug(PARSER, "\\x7f-\\x9f", "\\x7f-\\x84\\x86-\\x9f"),
     Bug(PARSER, 'start = 1 if text.startswith("\\ufeff") else 0', "start = 0"),
-    Bug(PARSER, "if not isinstance(key, str):", "key = str(key)\n    if False:"),
+    Bug(PARSER, "if not isinstance(key, str) or", "key = str(key)\n    if"),
     Bug(PARSER, "not starts_entry(faulty)", "True"),
     Bug(PARSER, "\"\\t\" in text", "False"),
     Bug(LOOKUP, "self._proved_closed(text)", "pass"),

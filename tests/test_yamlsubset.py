@@ -106,7 +106,7 @@ class Values(unittest.TestCase):
         self.assertIn("write 8", fault("hour: 08\n").fix)
         self.assertIn("quote", fault("time: 3:15\n").fix)
         self.assertIn("true or false", fault("patch: yes\n").fix)
-        self.assertIn("blank behind :", fault("hour:3\n").fix)
+        self.assertIn("'key: value'", fault("hour:3\n").fix)
 
 
 class Structure(unittest.TestCase):
@@ -266,7 +266,8 @@ class Characters(unittest.TestCase):
     def test_tabs_before_a_comment_or_a_line_end_are_white_space(self) -> None:
         self.assertEqual(
             load(
-                "a:\t\t# c\n  b: 1\t \t# d\t\te\n  c:\t\n  d: 'x'\t\n  e: [g]\t# f\n\t\n \t\n---a:\t\n"
+                "a:\t\t# c\n  b: 1\t \t# d\t\te\n  c:\t\n  d: 'x'\t\n"
+                "  e: [g]\t# f\n\t\n \t\n---a:\t\n"
             ),
             {"a": {"b": 1, "c": None, "d": "x", "e": ["g"]}, "---a": None},
         )
@@ -323,7 +324,8 @@ class Characters(unittest.TestCase):
 
 class Places(unittest.TestCase):
     TEXT = (
-        ".defaults:\n  duration: 60\n'web01':  # c\n  weekday:   1\n  packages_blacklist:\n    - vim\n\n    -   nano\n"
+        ".defaults:\n  duration: 60\n'web01':  # c\n  weekday:   1\n"
+        "  packages_blacklist:\n    - vim\n\n    -   nano\n"
         '  group_membership: [a,  "b" ]\n'
     )
 
@@ -365,7 +367,8 @@ class Faults(unittest.TestCase):
         return value, [error.line for error in faults]
 
     def test_reading_goes_on_at_the_next_entry_without_the_faulty_ones(self) -> None:
-        text = "a:\n  b: 1\nc:\n  d: 08\n  e: 09\nf:\n  g: 1\nbad\n  h: 2\ni:\n- j\n- k: l\n# c\n- m\nr: 1\nr: 2\no:\n\tp: 1\nq: 3\n"
+        text = "a:\n  b: 1\nc:\n  d: 08\n  e: 09\nf:\n  g: 1\nbad\n  h: 2\n"
+        text += "i:\n- j\n- k: l\n# c\n- m\nr: 1\nr: 2\no:\n\tp: 1\nq: 3\n"
         self.assertEqual(
             self.collect(text), ({"a": {"b": 1}, "f": {"g": 1}, "r": 1, "q": 3}, [4, 8, 12, 16, 18])
         )

@@ -263,11 +263,9 @@ class _Scan:
 
     def _notable(self, line: str, number: int) -> Optional[_Block]:
         """The block that a line in column 1 opens, if it is one that this host needs."""
+        if not yamlsubset.starts_entry(line):
+            return None
         try:
-            if not yamlsubset.starts_entry(line):
-                if line[0] == "\t":
-                    yamlsubset.read_line(line)
-                return None
             key, _ = yamlsubset.read_key(line)
         except YamlError as fault:
             fault.line = number
