@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""qualvosec_admin.conf(5): where the manifest and the access logs are.
+"""qualvosec_admin.conf, see qualvosec-admin(8): where the manifest and the access logs are.
 
 One section, a closed set of keys, a line number in every error. Command-line
 options stand in for each key, so the file is only needed where they are not

@@ -33,7 +33,7 @@ from qualvosec.manifest.window import set_zone
 
 LONGEST_WAIT_S = 60.0
 USAGE = ("usage: qualvosec [-c FILE] [--version]\n"
-         "       qualvosec [-c FILE] once|status|policy|next|plan|configtest [options]\n")
+         "       qualvosec [-c FILE] once|status|policy|next|plan|configtest|reset [options]\n")
 
 
 class StartError(Exception):
