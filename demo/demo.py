@@ -94,7 +94,7 @@ def install(folder: str) -> None:
     """Copy-install below `folder`; raises DemoError."""
     places = {"PREFIX": "/usr", "SBINDIR": "/usr/sbin", "LIBEXECDIR": "/usr/libexec/qualvosec",
               "DATADIR": "/usr/share/qualvosec", "DOCDIR": "/usr/share/doc/qualvosec",
-              "CONFDIR": "/etc", "STATEDIR": "/state", "HELPERSTATEDIR": "/helper-state",
+              "MANDIR": "/usr/share/man", "CONFDIR": "/etc", "STATEDIR": "/state", "HELPERSTATEDIR": "/helper-state",
               "HELPERLOGDIR": "/helper-log"}
     environment = {key: folder + value for key, value in places.items()}
     environment.update({"DESTDIR": "", "SUDOERSDIR": "", "UNITDIR": "", "TRUST_PYTHON": "yes",

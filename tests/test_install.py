@@ -134,6 +134,18 @@ class Installation(unittest.TestCase):
         self.assertIn("usr/local/share/qualvosec/qualvosec/paths.py", found)
         self.assertEqual([name for name in found if name.endswith((".new", ".old", ".check"))], [])
 
+    def test_every_manual_page_is_installed_with_the_paths_of_the_installation(self) -> None:
+        pages = os.listdir(os.path.join(ROOT, "man"))
+        found = tree(self.stage("stage", "PREFIX=/usr", "STATEDIR=/var/db/q",
+                                "HELPERSTATEDIR=/var/db/q-root", "SYSCONFDIR=/usr/pkg/etc"))
+        installed = {name: data for name, (_, data) in found.items() if "/man/man" in name
+                     and not name.endswith("/")}
+        self.assertEqual(sorted(os.path.basename(name) for name in installed), sorted(pages))
+        for name, data in installed.items():
+            self.assertEqual(name, "usr/share/man/man%s/%s" % (name[-1], os.path.basename(name)))
+            for old in (b"/usr/local/libexec", b"/var/lib/qualvosec", b" /etc/qualvosec"):
+                self.assertNotIn(old, data, name)
+
     def test_paths_of_another_prefix_and_user_reach_every_file(self) -> None:
         found = tree(self.stage("stage", "PREFIX=/usr", "SYSCONFDIR=/usr/pkg/etc",
                                 "SERVICEUSER=_qualvosec", "STATEDIR=/var/db/q"))

@@ -141,9 +141,11 @@ class Units(unittest.TestCase):
     def settings(self, name: str) -> List[Tuple[str, str]]:
         return re.findall(r"^(\w+)=(.*)$", text_of("systemd/" + name), re.M)
 
-    def test_client_unit_sets_nothing_that_breaks_sudo_or_reaches_maintainer_scripts(self) -> None:
-        keys = {key for key, _ in self.settings("qualvosec.service")}
-        self.assertEqual(keys & (BREAKS_SUDO | INHERITED_BY_ROOT), set())
+    def test_client_units_set_nothing_that_breaks_sudo_or_reaches_maintainer_scripts(self) -> None:
+        for name in ("qualvosec.service", "qualvosec-once.service"):
+            keys = {key for key, _ in self.settings(name)}
+            self.assertEqual(keys & (BREAKS_SUDO | INHERITED_BY_ROOT), set(), name)
+            self.assertEqual(dict(self.settings(name))["KillMode"], "process")
 
     def test_client_unit_ends_only_the_daemon_and_retries_no_wrong_configuration(self) -> None:
         settings = dict(self.settings("qualvosec.service"))

@@ -37,6 +37,7 @@ check_paths() {
     plain_path LIBEXECDIR "$LIBEXECDIR"
     plain_path DATADIR "$DATADIR"
     plain_path DOCDIR "$DOCDIR"
+    plain_path MANDIR "$MANDIR"
     plain_path CONFDIR "$CONFDIR"
     plain_path STATEDIR "$STATEDIR"
     plain_path HELPERSTATEDIR "$HELPERSTATEDIR"
@@ -79,13 +80,29 @@ configs() { # configuration files of the chosen parts, one a line
 }
 
 units() {
-    if wanted client; then say qualvosec.service; fi
+    if wanted client; then
+        say qualvosec.service
+        say qualvosec-once.service
+        say qualvosec-once.timer
+    fi
     if wanted server; then say qualvosec-server.service; fi
 }
 
 # A directory that is there keeps its owner and mode: /usr/local is often shared.
 folder() { # PATH [MODE]
     [ -d "$1" ] || install -d -m "${2:-0755}" "$1"
+}
+
+pages() { # the manual pages of the chosen parts, one a line
+    for path in man/*.[58]; do
+        case ${path##*/} in
+        qualvosec-admin.* | qualvosec_admin.*) wanted admin || continue ;;
+        qualvosec-server.* | qualvosec_server.*) wanted server || continue ;;
+        qualvosec-manifest.*) ;;
+        *) wanted client || continue ;;
+        esac
+        say "${path##*/}"
+    done
 }
 
 # Copies with the time of the source: bytecode records it, and two installations
@@ -210,6 +227,18 @@ install_documents() {
     fi
 }
 
+install_pages() {
+    pages | while read -r name; do
+        folder "$DESTDIR$MANDIR/man${name##*.}"
+        place 0644 "man/$name" "$DESTDIR$MANDIR/man${name##*.}/$name" \
+            -e "s|/usr/local/libexec/qualvosec/|$LIBEXECDIR/|g" \
+            -e "s|/usr/local/sbin/|$SBINDIR/|g" -e "s|/etc/qualvosec/|$CONFDIR/|g" \
+            -e "s|/var/lib/qualvosec-helper|$HELPERSTATEDIR|g" \
+            -e "s|/var/lib/qualvosec\\([^-]\\)|$STATEDIR\\1|g" \
+            -e "s|/var/lib/qualvosec\$|$STATEDIR|g" -e "s|/var/log/qualvosec-helper|$HELPERLOGDIR|g"
+    done
+}
+
 next_steps() {
     [ -z "$DESTDIR" ] || return 0
     say ""
@@ -228,6 +257,9 @@ next_steps() {
 uninstall() {
     programs | while read -r where name; do
         rm -f "$DESTDIR$where/$name"
+    done
+    pages | while read -r name; do
+        rm -f "$DESTDIR$MANDIR/man${name##*.}/$name"
     done
     configs | while read -r name; do
         rm -f "$DESTDIR$CONFDIR/$name.sample"
@@ -329,6 +361,7 @@ install)
     install_sudoers
     install_units
     install_documents
+    install_pages
     next_steps
     ;;
 uninstall) uninstall ;;
