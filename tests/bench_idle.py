@@ -227,8 +227,13 @@ def report(bare: int, sizes: Sizes, rss: Dict[str, int], rates: Dict[str, float]
     return good
 
 
+def _terminate(_signal: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
 def main() -> int:
     """Measure at the scale that the environment asks for."""
+    signal.signal(signal.SIGTERM, _terminate)  # the daemons are ended on the way out
     if not os.path.exists("/proc/self/status"):
         sys.stderr.write("bench_idle.py: no /proc: this measurement runs on Linux only\n")
         return 1
@@ -238,6 +243,9 @@ def main() -> int:
         good = measure(work, 5.0 if small else 600.0, 30.0 if small else 120.0)
     except BenchError as error:
         sys.stderr.write("bench_idle.py: %s\n" % error)
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("bench_idle.py: interrupted\n")
         return 1
     finally:
         shutil.rmtree(work)

@@ -267,7 +267,10 @@ class Trial:
         """qualvosec-admin in the host's tree, with the web server's own log and manifest."""
         folder = "/root/admin"
         self.box.write(folder + "/patch.yaml", self.manifest)
-        self.box.write(folder + "/access.log", "\n".join(self.web.requests()) + "\n")
+        # One request of ten days ago: a log that reaches back further than alive_days.
+        when = time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(time.time() - 10 * 86400))
+        old = '127.0.0.1 - - [%s] "GET / HTTP/1.1" 404 153 "-" "-"' % when
+        self.box.write(folder + "/access.log", "\n".join([old] + self.web.requests()) + "\n")
         config = "[general]\nserver: http://127.0.0.1:%d\nmanifest: %s\nlog_file_path: %s\n" % (
             webserver.MANIFEST_PORT,
             folder + "/patch.yaml",
