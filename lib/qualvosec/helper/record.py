@@ -143,7 +143,7 @@ class Store:
 
     def read(self) -> State:
         """Return the state, an empty one before the first run."""
-        if os.path.isdir(self.folder) and "run.json" not in os.listdir(self.folder):
+        if not os.path.lexists(self.folder) or "run.json" not in os.listdir(self.folder):
             return State()
         try:
             data = files.read_bounded(self._path, MAX_BYTES, {os.geteuid()})
