@@ -135,7 +135,8 @@ class Plans(Case):
     def test_everything_is_one_simulation_with_the_arguments_of_the_run(self) -> None:
         plan = self.apt.plan(base.Selection())
         self.assertEqual(self.fake.calls, [
-            SIMULATE + UPGRADE, POLICY_NAMES, DPKG_QUERY, ["/usr/bin/apt-mark", "showhold"], SIMULATE + ["dist-upgrade"]])
+            SIMULATE + UPGRADE, POLICY_NAMES, DPKG_QUERY, ["/usr/bin/apt-mark", "showhold"],
+            SIMULATE + ["dist-upgrade"]])
         self.assertEqual(self.names(plan.install),
                          ["qv-base", "qv-brandnew", "qv-new", "qv-plain", "qv-sec", "qv-secup"])
         self.assertEqual(plan.left, (

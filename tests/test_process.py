@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What root inherits and gets rid of; whose files it trusts; its log."""
+
+import os
+import stat
+import subprocess
+import sys
+import tempfile
+import unittest
+
+from qualvosec.helper import process
+from qualvosec.helper import runlog
+
+from tests import LIB
+
+SCRIPT = r"""
+import os, resource, signal, sys
+sys.path.insert(0, %r)
+from qualvosec.helper import process
+process.clean()
+left = [fd for fd in range(3, 200) if os.path.exists("/proc/self/fd/%%d" %% fd)]
+masked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+print(sorted(os.environ.items()), os.getcwd(), oct(os.umask(0)), left, len(masked),
+      signal.getsignal(signal.SIGTERM) == signal.SIG_DFL)
+""" % LIB
+
+
+class Clean(unittest.TestCase):
+    def test_nothing_of_the_caller_is_left(self) -> None:
+        source, sink = os.pipe()
+        os.dup2(source, 99)
+        self.addCleanup(os.close, source)
+        self.addCleanup(os.close, sink)
+        self.addCleanup(os.close, 99)
+        done = subprocess.run(
+            ["/bin/sh", "-c", "trap '' TERM; umask 0; cd /tmp; exec \"$0\" \"$@\"", sys.executable,
+             "-ISB", "-c", SCRIPT], stdout=subprocess.PIPE, check=True, pass_fds=(source, 99),
+            env={"PATH": "/evil", "APT_CONFIG": "/evil", "LD_LIBRARY_PATH": "/evil", "TZ": "x",
+                 "BASH_ENV": "/evil", "PYTHONPATH": "/evil"})
+        self.assertEqual(done.stdout.decode("ascii").strip(),
+                         "[('HOME', '/root'), ('LC_ALL', 'C'), ('PATH', "
+                         "'/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'), "
+                         "('TERM', 'dumb')] / 0o22 [] 0 True")
+
+
+class Trust(unittest.TestCase):
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = os.path.realpath(folder.name)
+        self.path = os.path.join(self.folder, "a", "b.py")
+        os.mkdir(os.path.dirname(self.path), 0o755)
+        with open(self.path, "w", encoding="ascii"):
+            pass
+        os.chmod(self.path, 0o644)
+
+    def test_own_files_in_own_folders_are_trusted(self) -> None:
+        self.assertEqual(process.insecure([self.path]), "")
+
+    def test_a_file_or_folder_that_others_may_write_is_not(self) -> None:
+        for path in (self.path, os.path.dirname(self.path), self.folder):
+            before = stat.S_IMODE(os.stat(path).st_mode)
+            for bits in (0o020, 0o002):
+                os.chmod(path, before | bits)
+                self.assertEqual(process.insecure([self.path]),
+                                 "%s: others may write to it: chmod go-w it" % path)
+            os.chmod(path, before)
+
+    def test_a_sticky_folder_like_tmp_is_no_danger(self) -> None:
+        os.chmod(self.folder, 0o1777)
+        self.assertEqual(process.insecure([self.path]), "")
+
+    def test_a_file_of_another_user_is_not(self) -> None:
+        if os.geteuid() != 0:
+            self.skipTest("needs root to give a file away")
+        os.chown(self.path, 1234, 0)
+        self.assertEqual(process.insecure([self.path]),
+                         "%s: belongs to uid 1234: chown it to root" % self.path)
+
+    def test_every_module_of_ours_is_looked_at(self) -> None:
+        found = process.own_files()
+        self.assertIn(os.path.join(os.path.realpath(LIB), "qualvosec/helper/process.py"), found)
+        self.assertIn(os.path.join(os.path.realpath(LIB), "qualvosec/command.py"), found)
+
+
+class Log(unittest.TestCase):
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = os.path.join(folder.name, "log")
+
+    def test_runs_append_to_one_file(self) -> None:
+        for text in (b"one\n", b"two\n"):
+            fd = runlog.open_log(self.folder)
+            os.write(fd, text)
+            os.close(fd)
+        with open(os.path.join(self.folder, "run.log"), "rb") as file:
+            self.assertEqual(file.read(), b"one\ntwo\n")
+
+    def test_a_large_file_is_rotated_and_four_are_kept(self) -> None:
+        for number in range(7):
+            fd = runlog.open_log(self.folder)
+            os.write(fd, b"%d" % number)
+            os.ftruncate(fd, runlog.ROTATE_BYTES + 1)
+            os.close(fd)
+        os.close(runlog.open_log(self.folder))
+        names = sorted(os.listdir(self.folder))
+        self.assertEqual(names, ["run.log"] + ["run.log.%d" % n for n in (1, 2, 3, 4)])
+        first = []
+        for name in names[1:]:
+            with open(os.path.join(self.folder, name), "rb") as file:
+                first.append(file.read(1))
+        self.assertEqual(first, [b"6", b"5", b"4", b"3"])
+
+    def test_a_link_in_its_place_is_refused(self) -> None:
+        os.mkdir(self.folder)
+        os.symlink("/etc/passwd", os.path.join(self.folder, "run.log"))
+        with self.assertRaises(OSError):
+            runlog.open_log(self.folder)
+
+    def test_a_flood_is_emptied_and_said(self) -> None:
+        fd = runlog.open_log(self.folder)
+        self.addCleanup(os.close, fd)
+        os.ftruncate(fd, runlog.EMERGENCY_BYTES + 1)
+        naps = []
+
+        def sleep(seconds: float) -> None:
+            naps.append(seconds)
+            if len(naps) == 3:
+                raise InterruptedError
+
+        with self.assertRaises(InterruptedError):
+            runlog.watch(fd, sleep)
+        self.assertIn(b"was emptied", os.pread(fd, 100, 0))

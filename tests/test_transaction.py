@@ -1,0 +1,452 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""One run from acceptance to record, with a package manager that does as it is told."""
+
+import os
+import tempfile
+import unittest
+from typing import Any
+from typing import Callable
+from typing import Dict
+from typing import List
+from typing import Optional
+from typing import Sequence
+from unittest import mock
+
+from qualvosec import command
+from qualvosec import files
+from qualvosec.helper import config
+from qualvosec.helper import managers
+from qualvosec.helper import record
+from qualvosec.helper import request
+from qualvosec.helper import transaction
+from qualvosec.helper.managers import base
+
+WINDOW = "20261124T0215Z"
+ONE = base.Package("one", "1", "2")
+TWO = base.Package("two", "1", "2")
+HELD = base.Left("two", "held by the administrator")
+
+
+class FakeManager(base.Manager):
+    """Installs what the plan says; each step can be told to fail."""
+
+    name = "fake"
+
+    def __init__(self, world: base.World) -> None:
+        super().__init__(world)
+        self.steps: List[str] = []
+        self.packages = {"one": "1", "two": "1"}
+        self.planned = base.Plan((ONE, TWO), (ONE, TWO))
+        self.fault: Dict[str, Exception] = {}
+        self.times: Dict[str, int] = {}
+        self.damage = ""
+        self.on_commit: Callable[[], None] = lambda: None
+
+    def _step(self, name: str) -> None:
+        self.steps.append(name)
+        if name in self.fault and self.times.get(name, 1) > 0:
+            self.times[name] = self.times.get(name, 1) - 1
+            raise self.fault[name]
+
+    def busy(self) -> str:
+        return ""
+
+    def broken(self) -> str:
+        return self.damage
+
+    def recover(self, until: float) -> None:
+        self._step("recover")
+        self.damage = ""
+
+    def refresh(self, until: float) -> None:
+        self._step("refresh")
+
+    def installed(self) -> Dict[str, str]:
+        return dict(self.packages)
+
+    def plan(self, selection: base.Selection, detail: bool = False) -> base.Plan:
+        self._step("plan")
+        self.selection = selection
+        return self.planned
+
+    def download(self, plan: base.Plan, until: float) -> None:
+        self._step("download")
+
+    def commit(self, plan: base.Plan, until: float) -> None:
+        self.on_commit()
+        self._step("commit")
+        self.packages.update({package.name: package.new for package in plan.install})
+
+    def leftovers(self) -> Dict[str, int]:
+        return {"/etc/one.dpkg-dist": self.steps.count("commit"), "/etc/old.dpkg-dist": 7}
+
+    def reboot_reasons(self) -> Optional[List[str]]:
+        return ["kernel"] if "commit" in self.steps else []
+
+
+class Case(unittest.TestCase):
+    """A store with an accepted request, a clock, a package manager, recorded commands."""
+
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        # No power cut is tried here, and the disk would be most of the time.
+        patch = mock.patch("os.fsync")
+        patch.start()
+        self.addCleanup(patch.stop)
+        self.folder = folder.name
+        os.makedirs(os.path.join(self.folder, "usr/sbin"))
+        os.makedirs(os.path.join(self.folder, "run/systemd/system"))
+        self.write("usr/sbin/shutdown", "", 0o755)
+        self.store = record.Store(os.path.join(self.folder, "state"))
+        self.store.prepare()
+        self.clock = 1000.0
+        self.commands: List[List[str]] = []
+        self.codes: Dict[str, int] = {}
+        self.stop = False
+        self.world = base.World(run=self.run_command, now=lambda: self.clock, sleep=self.sleep,
+                                root=self.folder, stopped=lambda: self.stop)
+        self.manager = FakeManager(self.world)
+        self.phases: List[str] = []
+
+    def run_command(self, argv: Sequence[str], env: Any, **options: Any) -> command.Result:
+        self.commands.append(list(argv))
+        code = self.codes.get(os.path.basename(argv[0]), 0)
+        if code == 127:
+            raise command.CommandError("%s: cannot be started: no such file" % argv[0])
+        return command.Result(code, b"", b"no\n" if code else b"", False, False)
+
+    def sleep(self, seconds: float) -> None:
+        self.clock += seconds
+
+    def write(self, name: str, text: str, mode: int = 0o644) -> None:
+        path = os.path.join(self.folder, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(path, mode)
+
+    def accepted(self, op: str) -> record.State:
+        return record.accept(self.store.read(), request.Request(op, WINDOW, 5000), 1, "boot")
+
+    def perform(self, op: str = "upgrade", window: str = WINDOW, not_after: int = 5000,
+                **config_fields: Any) -> record.Record:
+        asked = request.Request(op, window, not_after, only=("o*",) if op == "upgrade" else ())
+        state = record.accept(self.store.read(), asked, int(self.clock), "boot")
+        state = state._replace(taken=True)
+        self.store.write(state)
+        work = transaction.Transaction(self.store, state, config.Config()._replace(**config_fields),
+                                       self.world, self.folder, ["/sbin/qualvosec"])
+        with mock.patch.object(managers, "of_this_system", return_value=self.manager):
+            work.perform()
+        return self.store.read().record
+
+
+class Upgrades(Case):
+    def test_steps_come_in_order_and_the_record_tells_everything(self) -> None:
+        got = self.perform()
+        self.assertEqual(self.manager.steps, ["refresh", "plan", "download", "commit"])
+        self.assertEqual(self.manager.selection, base.Selection(False, ("o*",), ()))
+        self.assertEqual((got.outcome, got.reason, got.committed, got.clean, got.phase),
+                         ("ok", "", True, True, "done"))
+        self.assertEqual([list(row) for row in got.upgraded],
+                         [["one", "1", "2"], ["two", "1", "2"]])
+        self.assertEqual(list(got.config_files), ["/etc/one.dpkg-dist"])
+        self.assertEqual((got.pending, got.reboot, list(got.reboot_reasons)),
+                         (0, "due", ["kernel"]))
+        self.assertEqual((got.window, got.op, got.manager, got.started, got.finished),
+                         (WINDOW, "upgrade", "fake", 1000, 1000))
+
+    def test_commit_is_durable_before_the_package_manager_starts(self) -> None:
+        seen: List[record.State] = []
+        self.manager.on_commit = lambda: seen.append(self.store.read())
+        self.perform()
+        self.assertEqual([(state.record.phase, state.record.committed, state.record.finished)
+                          for state in seen], [("commit", True, 0)])
+        self.assertEqual([list(row) for row in seen[0].planned],
+                         [["one", "1", "2"], ["two", "1", "2"]])
+
+    def test_a_disk_that_is_full_before_the_commit_keeps_it_from_starting(self) -> None:
+        original = self.store.write
+
+        def full(state: record.State) -> None:
+            if state.record.phase == "commit":
+                raise files.FileError("run.json: no space left on device")
+            original(state)
+
+        with mock.patch.object(self.store, "write", full):
+            got = self.perform()
+        self.assertNotIn("commit", self.manager.steps)
+        self.assertEqual((got.outcome, got.reason),
+                         ("failed", "run.json: no space left on device"))
+
+    def test_what_is_kept_back_makes_it_partial_and_is_named(self) -> None:
+        self.manager.planned = base.Plan((ONE, TWO), (ONE,), (HELD,))
+        got = self.perform()
+        self.assertEqual((got.outcome, [list(row) for row in got.kept], got.pending),
+                         ("partial", [["two", "held by the administrator"]], 1))
+
+    def test_what_is_phased_or_left_out_by_policy_does_not_make_it_partial(self) -> None:
+        self.manager.planned = base.Plan((ONE, TWO), (ONE,), (
+            base.Left("two", "phased", base.PHASED), base.Left("three", "no", base.POLICY)))
+        got = self.perform()
+        self.assertEqual((got.outcome, [list(row) for row in got.kept]),
+                         ("ok", [["two", "phased"]]))
+
+    def test_nothing_to_install_is_nothing_and_consumes_the_window(self) -> None:
+        self.manager.planned = base.Plan((TWO,), (), (HELD,))
+        got = self.perform()
+        self.assertEqual((got.outcome, got.committed, got.pending), ("nothing", True, 1))
+        self.assertIn("held by the administrator", got.reason)
+        self.assertNotIn("download", self.manager.steps)
+
+    def test_a_failure_before_the_commit_consumes_nothing(self) -> None:
+        for step in ("refresh", "plan", "download"):
+            for error in (base.ManagerError("no"), base.Refused("no"), base.Unsupported("no")):
+                self.manager = FakeManager(self.world)
+                self.manager.fault[step] = error
+                got = self.perform(window="20261201T0215Z")
+                self.assertEqual((got.outcome, got.committed, got.reason, got.finished > 0),
+                                 (error.outcome, False, "no", True), step)
+                self.assertNotIn("commit", self.manager.steps)
+
+    def test_a_failed_commit_is_failed_and_tells_what_was_installed(self) -> None:
+        def half() -> None:
+            self.manager.packages["one"] = "2"
+            self.manager.damage = "not completely installed: two"
+
+        self.manager.on_commit = half
+        self.manager.fault["commit"] = base.ManagerError("dpkg failed on two")
+        got = self.perform()
+        self.assertEqual((got.outcome, got.reason, got.committed, got.clean),
+                         ("failed", "dpkg failed on two", True, False))
+        self.assertEqual([list(row) for row in got.upgraded], [["one", "1", "2"]])
+
+    def test_a_package_that_silently_stayed_is_failed(self) -> None:
+        self.manager.planned = base.Plan((ONE,), (ONE, base.Package("three", "1", "2")))
+        with mock.patch.object(self.manager, "commit", lambda plan, until: None):
+            got = self.perform()
+        self.assertEqual((got.outcome, got.reason), ("failed", "not installed: one, three"))
+
+    def test_a_package_that_was_removed_is_failed(self) -> None:
+        def remove() -> None:
+            del self.manager.packages["two"]
+
+        self.manager.on_commit = remove
+        self.manager.planned = base.Plan((ONE,), (ONE,))
+        got = self.perform()
+        self.assertEqual((got.outcome, got.reason), ("failed", "removed: two"))
+
+    def test_what_is_broken_is_repaired_before_the_refresh(self) -> None:
+        self.manager.damage = "dpkg was interrupted"
+        got = self.perform()
+        self.assertEqual((self.manager.steps[:2], got.outcome), (["recover", "refresh"], "ok"))
+
+    def test_a_failed_recovery_leaves_the_decision_to_the_package_manager(self) -> None:
+        self.manager.damage = "not completely installed: one"
+        self.manager.fault["recover"] = base.ManagerError("no")
+        got = self.perform()
+        self.assertIn("commit", self.manager.steps)
+        self.assertEqual((got.outcome, got.reason, got.clean),
+                         ("failed", "not completely installed: one", False))
+
+    def test_an_interpreter_that_vanished_is_failed(self) -> None:
+        for code, part in ((127, "cannot be started"), (1, "does not start any more")):
+            self.codes["qualvosec"] = code
+            got = self.perform(window="2026120%dT0215Z" % (code % 7))
+            self.assertEqual(got.outcome, "failed")
+            self.assertIn(part, got.reason)
+            self.assertIn(["/sbin/qualvosec", "--version"], self.commands)
+
+
+class Waiting(Case):
+    def test_a_lock_is_waited_for_and_then_the_run_goes_on(self) -> None:
+        self.manager.fault["refresh"] = base.Locked("held by 7")
+        self.manager.times["refresh"] = 3
+        self.assertEqual(self.perform().outcome, "ok")
+        self.assertEqual(self.clock, 1015.0)
+
+    def test_a_lock_that_stays_ends_as_locked_after_lock_wait(self) -> None:
+        self.manager.fault["refresh"] = base.Locked("held by 7")
+        self.manager.times["refresh"] = 1 << 30
+        got = self.perform(lock_wait=60)
+        self.assertEqual((got.outcome, got.committed, got.reason), ("locked", False, "held by 7"))
+        self.assertLessEqual(self.clock, 1060)
+
+    def test_nobody_waits_beyond_the_window(self) -> None:
+        self.manager.fault["refresh"] = base.Locked("held by 7")
+        self.manager.times["refresh"] = 1 << 30
+        self.assertEqual(self.perform(not_after=1020).outcome, "locked")
+        self.assertLessEqual(self.clock, 1020)
+
+    def test_a_window_that_closes_during_the_download_starts_nothing(self) -> None:
+        with mock.patch.object(self.manager, "download",
+                               lambda plan, until: self.sleep(until - self.clock + 1)):
+            got = self.perform()
+        self.assertEqual((got.outcome, got.committed), ("refused", False))
+        self.assertIn("window closed", got.reason)
+        self.assertNotIn("commit", self.manager.steps)
+
+    def test_a_lock_taken_in_the_last_moment_consumes_nothing(self) -> None:
+        self.manager.fault["commit"] = base.Locked("held by 7")
+        self.manager.times["commit"] = 1 << 30
+        got = self.perform(lock_wait=30)
+        self.assertEqual((got.outcome, got.committed), ("locked", False))
+
+    def test_a_signal_keeps_the_next_step_from_starting(self) -> None:
+        def stop(selection: base.Selection, detail: bool = False) -> base.Plan:
+            self.stop = True
+            return self.manager.planned
+
+        with mock.patch.object(self.manager, "plan", stop):
+            got = self.perform()
+        self.assertEqual((got.outcome, got.committed), ("refused", False))
+        self.assertIn("signal", got.reason)
+
+    def test_a_signal_during_the_commit_changes_nothing(self) -> None:
+        def stop() -> None:
+            self.stop = True
+
+        self.manager.on_commit = stop
+        self.assertEqual(self.perform().outcome, "ok")
+
+    def test_a_veto_that_comes_during_the_run_stops_it_before_the_commit(self) -> None:
+        with mock.patch.object(self.manager, "download",
+                               lambda plan, until: self.write("veto", "backup\n")):
+            got = self.perform()
+        self.assertEqual((got.outcome, got.reason, got.committed),
+                         ("refused", "veto: backup", False))
+
+
+class Hooks(Case):
+    def hook(self, kind: str, name: str = "10-hook") -> None:
+        self.write("hooks.d/%s.d/%s" % (kind, name), "", 0o755)
+
+    def test_hooks_stand_around_the_commit(self) -> None:
+        self.hook("pre-patch")
+        self.hook("post-patch", "20-hook")
+        self.assertEqual(self.perform().outcome, "ok")
+        self.assertEqual([os.path.basename(argv[0]) for argv in self.commands],
+                         ["10-hook", "20-hook", "qualvosec"])
+
+    def test_a_failing_hook_before_the_run_stops_it(self) -> None:
+        self.hook("pre-patch")
+        self.codes["10-hook"] = 3
+        got = self.perform()
+        self.assertEqual((got.outcome, got.committed), ("refused", False))
+        self.assertIn("10-hook: failed with exit code 3", got.reason)
+        self.assertNotIn("commit", self.manager.steps)
+
+    def test_a_failing_hook_after_the_run_is_failed_but_everything_is_told(self) -> None:
+        self.hook("post-patch")
+        self.codes["10-hook"] = 3
+        got = self.perform()
+        self.assertEqual((got.outcome, got.committed, len(got.upgraded)), ("failed", True, 2))
+
+    def test_a_failing_hook_before_the_reboot_stops_the_reboot(self) -> None:
+        self.hook("pre-reboot")
+        self.codes["10-hook"] = 1
+        self.assertIn("10-hook", self.perform("reboot").reboot_refused)
+        self.assertNotIn("shutdown", " ".join(argv[0] for argv in self.commands))
+
+
+class Repairs(Case):
+    def interrupted(self) -> None:
+        state = self.accepted("upgrade")
+        self.store.write(state._replace(
+            taken=True, planned=(("one", "1", "2"), ("two", "1", "2")),
+            record=state.record._replace(phase="commit", committed=True)))
+
+    def test_an_interrupted_run_is_repaired_and_says_what_it_had_installed(self) -> None:
+        self.interrupted()
+        self.manager.packages["one"] = "2"
+        self.manager.damage = "dpkg was interrupted"
+        got = self.perform("repair")
+        self.assertEqual((got.outcome, got.committed, got.clean, got.op),
+                         ("interrupted", True, True, "repair"))
+        self.assertEqual([list(row) for row in got.upgraded], [["one", "1", "2"]])
+        self.assertIn("repaired: dpkg was interrupted", got.reason)
+        self.assertEqual(self.manager.steps, ["recover"])
+
+    def test_nothing_to_repair_touches_nothing(self) -> None:
+        self.interrupted()
+        got = self.perform("repair")
+        self.assertEqual((got.outcome, got.clean, self.manager.steps), ("interrupted", True, []))
+
+    def test_a_repair_that_does_not_help_is_failed_and_not_clean(self) -> None:
+        self.interrupted()
+        self.manager.damage = "not completely installed: two"
+        self.manager.fault["recover"] = base.ManagerError("cannot be repaired: two")
+        got = self.perform("repair")
+        self.assertEqual((got.outcome, got.clean, got.reason),
+                         ("failed", False, "cannot be repaired: two"))
+
+    def test_an_interrupted_run_that_had_not_begun_to_install_consumes_nothing(self) -> None:
+        state = self.accepted("upgrade")
+        self.store.write(state._replace(taken=True))
+        self.assertFalse(self.perform("repair").committed)
+
+
+class Reboots(Case):
+    def shutdowns(self) -> List[List[str]]:
+        return [argv for argv in self.commands if "shutdown" in argv[0]]
+
+    def test_a_reboot_is_recorded_before_it_is_commanded(self) -> None:
+        self.perform()
+        seen: List[record.State] = []
+        original = self.run_command
+
+        def run(argv: Sequence[str], env: Any, **options: Any) -> command.Result:
+            if "shutdown" in argv[0]:
+                seen.append(self.store.read())
+            return original(argv, env, **options)
+
+        self.world = self.world._replace(run=run)
+        got = self.perform("reboot", reboot_delay=90)
+        self.assertEqual(self.shutdowns(), [
+            ["/usr/sbin/shutdown", "-r", "+2", "QualvoSec: reboot after patching"]])
+        self.assertEqual([(state.record.reboot_requested, state.last_reboot, state.reboot_window)
+                          for state in seen], [(1000, 1000, WINDOW)])
+        self.assertEqual((got.reboot_requested, got.reboot_delay, got.reboot_refused, got.outcome),
+                         (1000, 90, "", "ok"))
+
+    def test_a_broken_package_database_is_not_rebooted(self) -> None:
+        self.manager.damage = "not completely installed: one"
+        got = self.perform("reboot")
+        self.assertIn("not completely installed", got.reboot_refused)
+        self.assertEqual(self.shutdowns(), [])
+
+    def test_somebody_else_at_work_is_not_rebooted(self) -> None:
+        with mock.patch.object(self.manager, "busy", lambda: "lock is held by process 7"):
+            self.assertIn("process 7", self.perform("reboot").reboot_refused)
+        self.assertEqual(self.shutdowns(), [])
+
+    def test_programs_that_no_longer_start_keep_the_host_from_rebooting(self) -> None:
+        self.codes["qualvosec"] = 127
+        self.assertIn("cannot be started", self.perform("reboot").reboot_refused)
+        self.assertEqual(self.shutdowns(), [])
+
+    def test_a_command_that_fails_counts_as_no_reboot(self) -> None:
+        self.codes["shutdown"] = 1
+        got = self.perform("reboot")
+        self.assertEqual(got.reboot_requested, 0)
+        self.assertIn("exit code 1: no", got.reboot_refused)
+        self.assertEqual(self.store.read().last_reboot, 0)
+
+    def test_a_system_without_package_manager_is_not_rebooted(self) -> None:
+        state = self.accepted("reboot")
+        with mock.patch.object(managers, "of_this_system", side_effect=base.Unsupported("plan 9")):
+            transaction.Transaction(self.store, state, config.Config(), self.world, self.folder,
+                                    []).perform()
+        self.assertEqual(self.store.read().record.reboot_refused, "plan 9")
+
+
+class Unsupported(Case):
+    def test_a_system_without_adapter_is_told_so_in_the_record(self) -> None:
+        state = self.accepted("upgrade")
+        with mock.patch.object(managers, "of_this_system", side_effect=base.Unsupported("plan 9")):
+            transaction.Transaction(self.store, state, config.Config(), self.world, self.folder,
+                                    []).perform()
+        got = self.store.read().record
+        self.assertEqual((got.outcome, got.reason, got.committed, got.finished),
+                         ("unsupported", "plan 9", False, 1000))
