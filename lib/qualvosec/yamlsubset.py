@@ -67,7 +67,7 @@ _NOTHING = Line(0, BLANK, "", None, 1)
 # Not YAML, a line break to some readers only, or (the second set) able to disguise what one sees.
 UNREADABLE = "\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff"
 _FORBIDDEN = re.compile("[%s\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]" % UNREADABLE)
-_HOST = re.compile(r"[A-Za-z][A-Za-z0-9-]*(?:\.[A-Za-z0-9-]+)+:")
+_HOST = re.compile(r"""(["']?)([A-Za-z][A-Za-z0-9-]*(?:\.[A-Za-z0-9-]+)+)\1:""")
 _BLANKS = re.compile(r" *")
 _COMMENT = re.compile(r"[ \t]#")
 _END = re.compile(r"(?:[ \t]+#.*)?$")
@@ -201,8 +201,9 @@ def read_key(line: str, indent: int = 0) -> Tuple[str, int]:
 
 def read_line(line: str) -> Line:
     """One line, without its line end, read on its own; a YamlError has no line number yet."""
-    if len(line) <= MAX_KEY_CHARS and _HOST.fullmatch(line):  # most lines that do not repeat
-        return Line(0, OPEN, line[:-1], None, 1)
+    host = _HOST.fullmatch(line)  # most lines that do not repeat
+    if host and len(line) <= MAX_KEY_CHARS:
+        return Line(0, OPEN, host.group(2), None, 1)
     if len(line) > MAX_LINE_BYTES // 4 and len(line.encode("utf-8")) > MAX_LINE_BYTES:
         raise YamlError(1, "line %s is too long" % shown(line), "keep to %d bytes" % MAX_LINE_BYTES)
     bad = None if line.isprintable() else _FORBIDDEN.search(line)
@@ -239,86 +240,81 @@ class _Tree:
     def __init__(self, marks: Optional[Dict[Path, Mark]]) -> None:
         self.marks = marks
         self.started = False
+        self.quick = BLANK  # kind of line that needs nothing but to be added to `box`
         self.root = self.box = None  # type: Any
         self.indent = 0
         self.path: Path = ()
-        self.waiting: Optional[str] = None  # the key of `box` that waits for its block
+        self.waiting: Any = None  # the key of `box` that waits for its block
         self.outer: List[Tuple[Any, int, Path]] = []
-
-    def quick(self) -> int:
-        """The kind of line that needs nothing but to be added to `box`, if it is not deeper."""
-        if self.box is None or self.waiting is not None or self.marks is not None:
-            return BLANK
-        return ITEM if isinstance(self.box, list) else FIELD
 
     def place(self, number: int, line: Line) -> None:
         """Put a line that is not blank where it belongs."""
-        started, self.started = self.started, True
-        if line.kind == START:
-            if started:
+        indent, kind, key, value, column = line
+        if self.box is None or kind == START:
+            if indent:
+                raise YamlError(indent + 1, "first entry is indented", "start it in column 1")
+            if kind == START and self.started:
                 raise YamlError(1, "'---' is not the first", "keep one document in the file")
-            return
-        if self.box is None:
-            if line.indent:
-                raise YamlError(line.indent + 1, "first entry is indented", "start it in column 1")
-            self.root = self.box = [] if line.kind == ITEM else {}
-        elif not self._open_block(line):
-            self._close_blocks(line)
-        self.waiting = None
-        items = line.value if isinstance(line.value, tuple) else ()
-        value = [item for item, _ in items] if isinstance(line.value, tuple) else line.value
-        name: Union[str, int] = line.key
-        if line.kind == ITEM:
+            self.started = True
+            if kind == START:
+                return
+            self.root = self.box = [] if kind == ITEM else {}
+        elif self.waiting is not None and indent + (kind == ITEM) > self.indent:
+            self._open_block(indent, kind)
+        elif indent != self.indent or (kind == ITEM) != isinstance(self.box, list):
+            self._close_blocks(indent, kind)
+        items: Any = value if type(value) is tuple else ()
+        value = [item for item, _ in items] if type(value) is tuple else value
+        self.waiting = key if kind == OPEN else None
+        self.quick = kind if kind != OPEN and self.marks is None else BLANK
+        name: Union[str, int] = key
+        if kind == ITEM:
             name = len(self.box)
             self.box.append(value)
-        elif name in self.box:
+        elif key in self.box:
             if self.marks is None:
                 raise _Duplicate
-            first = self.marks[self.path + (name,)].line
-            what = "%s is already on line %d" % (shown(line.key), first)
-            raise YamlError(line.column, what, "keep one of the two")
+            first = self.marks[self.path + (key,)].line
+            what = "%s is already on line %d" % (shown(key), first)
+            raise YamlError(column, what, "keep one of the two")
         else:
-            self.box[name] = value
-            self.waiting = line.key if line.kind == OPEN else None
+            self.box[key] = value
         if self.marks is not None:
             place = self.path + (name,)
-            self.marks[place] = Mark(number, line.column)
+            self.marks[place] = Mark(number, column)
             for position, (_, column) in enumerate(items):
                 self.marks[place + (position,)] = Mark(number, column)
 
-    def _open_block(self, line: Line) -> bool:
-        """Open the block that a key waits for, if this is its first line."""
-        beside = line.indent == self.indent and line.kind == ITEM
-        if self.waiting is None or not (line.indent > self.indent or beside):
-            return False
+    def _open_block(self, indent: int, kind: int) -> None:
+        """Open the block that a key waits for."""
         if len(self.outer) + 2 > MAX_DEPTH:
-            raise YamlError(line.indent + 1, "over %d levels" % MAX_DEPTH, "nest less deeply")
-        block: Any = [] if line.kind == ITEM else {}
+            raise YamlError(indent + 1, "over %d levels" % MAX_DEPTH, "nest less deeply")
+        block: Any = [] if kind == ITEM else {}
         self.box[self.waiting] = block
         self.outer.append((self.box, self.indent, self.path))
-        self.box, self.indent, self.path = block, line.indent, self.path + (self.waiting,)
-        return True
+        self.box, self.indent, self.path = block, indent, self.path + (self.waiting,)
 
-    def _close_blocks(self, line: Line) -> None:
-        """Close the blocks that this line is outside of; it then fits the open one."""
-        if line.indent > self.indent:
-            raise YamlError(line.indent + 1, "deeper than the line before allows", "align it")
-        item = line.kind == ITEM
+    def _close_blocks(self, indent: int, kind: int) -> None:
+        """Close the blocks that a line is outside of; it then fits the open one, or nothing."""
+        if indent > self.indent:
+            raise YamlError(indent + 1, "deeper than the line before allows", "align it")
+        item = kind == ITEM
         while self.outer and (
-            line.indent < self.indent
+            indent < self.indent
             # a list may stand in the column of its key, where the next key ends it
-            or (line.indent == self.outer[-1][1] and isinstance(self.box, list) and not item)
+            or (indent == self.outer[-1][1] and isinstance(self.box, list) and not item)
         ):
             self.box, self.indent, self.path = self.outer.pop()
-        if line.indent != self.indent:
-            raise YamlError(line.indent + 1, "lines up with nothing above", "align the fields")
+        if indent != self.indent:
+            raise YamlError(indent + 1, "lines up with nothing above", "align the fields")
         if isinstance(self.box, list) != item:
             what = "item among fields" if item else "field among items"
-            raise YamlError(line.indent + 1, what, "align it with what it belongs to")
+            raise YamlError(indent + 1, what, "align it with what it belongs to")
 
     def drop(self, faulty: str) -> None:
         """Leave out the entry that the faulty line belongs to; go on at the root."""
         self.box, self.indent, self.path, self.waiting = self.root, 0, (), None
+        self.quick = BLANK
         del self.outer[:]
         if self.root and not starts_entry(faulty) and isinstance(self.root, dict):
             self.root.popitem()  # the newest: insertion order holds in CPython 3.6 too
@@ -327,7 +323,7 @@ class _Tree:
 def _read(lines: Iterator[Tuple[int, str]], tree: _Tree, memo: Dict[str, Line]) -> None:
     """Read lines into the tree up to the end or the first fault."""
     number, line = 0, ""
-    box, here, quick = tree.box, tree.indent, tree.quick()
+    box, here, quick = tree.box, tree.indent, tree.quick
     try:
         for number, line in lines:
             entry = memo.get(line)
@@ -338,7 +334,9 @@ def _read(lines: Iterator[Tuple[int, str]], tree: _Tree, memo: Dict[str, Line]) 
             indent, kind, key, value, _ = entry
             if kind == BLANK:
                 continue
-            if kind == quick and indent == here and type(value) is not tuple:
+            if kind == quick and indent == here:
+                if type(value) is tuple:
+                    value = [item for item, _ in value]
                 if kind == ITEM:
                     box.append(value)
                     continue
@@ -346,7 +344,7 @@ def _read(lines: Iterator[Tuple[int, str]], tree: _Tree, memo: Dict[str, Line]) 
                     box[key] = value
                     continue
             tree.place(number, entry)
-            box, here, quick = tree.box, tree.indent, tree.quick()
+            box, here, quick = tree.box, tree.indent, tree.quick
     except YamlError as fault:
         fault.line = fault.line or number
         tree.drop(line)
