@@ -52,8 +52,13 @@ class Disk(Case):
         self.store.prepare()
         self.assertEqual(self.store.read(), record.State())
 
+    def test_nothing_is_known_where_not_even_the_directory_is(self) -> None:
+        self.assertEqual(self.store.read(), record.State())
+
     def test_what_cannot_be_looked_at_is_not_taken_for_empty(self) -> None:
-        with self.assertRaises(files.FileError):
+        with open(self.store.folder, "w", encoding="ascii"):
+            pass
+        with self.assertRaises(OSError):
             self.store.read()
 
     def test_damage_of_any_kind_is_refused(self) -> None:
