@@ -20,6 +20,7 @@ from typing import Tuple
 
 from qualvosec.manifest import window
 from qualvosec.manifest.policy import Policy
+
 from tests import DATA
 
 ZONES = sorted(os.listdir(os.path.join(DATA, "zones")))

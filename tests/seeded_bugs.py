@@ -17,6 +17,7 @@ from qualvosec.client import outlook
 from qualvosec.client import step
 from qualvosec.client import verdict
 from qualvosec.manifest import window
+
 from tests import simulate
 
 _consume = verdict.consume
@@ -60,11 +61,8 @@ def _blind_to(field: str, value: Any) -> Callable[..., Any]:
     return run
 
 
-def _reboots_again(view: Any, state: Any, facts: Any) -> Any:
-    after, action = _rebooting(view, state, facts)
-    if after.reboot == "failed":
-        return step._reboot(state, facts)
-    return after, action
+def _reboots_again(state: Any, facts: Any) -> Any:
+    return step._reboot(state, facts) if state.asked == 0 else step._after_boot(state, facts)
 
 
 def _early(policy: Any, now: int, *rest: Any) -> Any:
@@ -135,7 +133,7 @@ BUGS: Dict[str, Tuple[Any, str, Any]] = {
     "windows from before the schedule are caught up": (step, "_aim", _catches_up_everything),
     "a run that is alive is taken for finished": (step, "_patching", _ignores_life),
     "the veto is not looked at": (step, "_try_run", _blind_to("veto", "")),
-    "a failed reboot is asked for again": (step, "_rebooting", _reboots_again),
+    "a host that came back is rebooted once more": (step, "_after_boot", _reboots_again),
     "runs start a minute early": (window, "latest", _early),
     "a run is not adopted": (step, "_adopt", _forgets_runs),
     "every restart counts as verified": (step, "_after_boot", _blames_us),

@@ -30,6 +30,7 @@ from qualvosec.client.state import State
 from qualvosec.client.step import Facts
 from qualvosec.manifest import window
 from qualvosec.manifest.policy import Policy
+
 from tests.simulated_root import Root
 from tests.simulated_root import Started
 
@@ -155,8 +156,9 @@ class History:
         plausible = outlook.clock_plausible(self.wall(), self.real - self.settled,
                                             self.state.seen, self.dated)
         unanswered = self.root.broken if self.root.broken and self.alive is None else ""
-        return Facts(self.wall(), "boot-%d" % len(self.boots), uptime, "kernel-%d" % len(self.boots),
-                     self.record, self.alive, unanswered, refused, self.veto, plausible, writable)
+        number = len(self.boots)
+        return Facts(self.wall(), "boot-%d" % number, uptime, "kernel-%d" % number, self.record,
+                     self.alive, unanswered, refused, self.veto, plausible, writable)
 
     def ask(self) -> None:
         if self.root.broken:
@@ -309,8 +311,8 @@ class History:
         events = []
         for _ in range(rng.choice((0, 1, 2, 4, 8))):
             if ahead and rng.random() < 0.8:
-                at = rng.choice(ahead).opens + rng.choice((-600, -60, 30, 90, 300, 1000, 3000, 9000))
-                at += rng.randrange(60)
+                near = rng.choice((-600, -60, 30, 90, 300, 1000, 3000, 9000))
+                at = rng.choice(ahead).opens + near + rng.randrange(60)
             else:
                 at = self.real + rng.randrange(8 * DAY)
             events.append((at, rng.choice(MISHAPS)))
@@ -376,7 +378,13 @@ class History:
                 self.crash(bool(crash.args[0]))
                 continue
             times = [end, self.real + self.rng.choice((60, 3600, 20000, 20000))]
-            times += [self.back] if self.state is None else [until - self.skew]
+            if self.state is None:
+                times.append(self.back)
+            elif until > self.wall() and (self.calm_from or until - self.wall() != steps.WAKE_S):
+                times.append(until - self.skew)
+            else:
+                # What is polled for every minute is looked at less often here, to save time.
+                times.append(self.real + self.rng.choice((60, 600, 1800)))
             times += [pending[0][0]] if pending else []
             due = self.root.due()
             times += [due] if due is not None else []
