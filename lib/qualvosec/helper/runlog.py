@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Root's log of what the package manager printed: rotated by size before a run.
+"""Root's log of what the package manager printed: rotated by size before a run, one is kept.
 
 Package managers write straight into the file, because a pipe breaks with its
 reader and leaves packages half installed. So no reader can cap the output; a
@@ -13,7 +13,6 @@ from typing import Callable
 NAME = "run.log"
 ROTATE_BYTES = 4 << 20
 EMERGENCY_BYTES = 256 << 20
-GENERATIONS = 4
 WATCH_S = 10.0
 
 
@@ -22,10 +21,7 @@ def open_log(folder: str) -> int:
     os.makedirs(folder, 0o750, exist_ok=True)
     path = os.path.join(folder, NAME)
     if os.path.lexists(path) and os.lstat(path).st_size > ROTATE_BYTES:
-        chain = [path] + ["%s.%d" % (path, number) for number in range(1, GENERATIONS + 1)]
-        for older, newer in reversed(list(zip(chain[1:], chain))):
-            if os.path.lexists(newer):
-                os.rename(newer, older)
+        os.rename(path, path + ".1")
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     return os.open(path, flags, 0o640)
 

@@ -185,7 +185,7 @@ class Apt(base.Manager):
         path = os.path.join(folder, "preferences")
         # The option replaces the administrator's file, so that file's text goes along; what stands
         # in preferences.d is read as ever.
-        admin = self.path("/etc/apt/preferences")
+        admin = os.path.realpath(self.path("/etc/apt/preferences"))
         try:
             kept = files.read_bounded(admin, 1 << 20) if os.path.exists(admin) else b""
             os.mkdir(folder, 0o755)
