@@ -32,6 +32,7 @@ WAKE_S = 60
 REBOOT_PATIENCE_S = 900
 LOST_REQUEST_S = 60
 MAX_TRIES = 3
+ROUNDING_S = 5
 OTHER_BOOT = "the host was restarted, but not at our request"
 SEEN_EVERY_S = 3600
 
@@ -102,7 +103,7 @@ def restarted(boot_id: str, noted: int, facts: Facts) -> bool:
     """
     if not boot_id or not facts.boot_id or facts.boot_id == boot_id:
         return False
-    return not boot_id.isdigit() or facts.uptime < noted - int(boot_id)
+    return not boot_id.isdigit() or facts.uptime + ROUNDING_S < noted - int(boot_id)
 
 
 # --- patching: a run or a repair was announced ---------------------------------------------------
