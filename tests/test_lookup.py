@@ -24,7 +24,7 @@ from tests import manifest_samples
 WINDOWS = (1, 7, 40, 97, 300, 65536)
 HOST = "web01.example.org"
 ENTRY = HOST + ":\n  patch: true\n"
-QUICK_CASES = 1500
+QUICK_CASES = 1000
 LONG_CASES = 30000
 
 
@@ -289,6 +289,16 @@ class Bounds(unittest.TestCase):
 
     def test_an_entry_without_end_is_refused(self) -> None:
         self.assertIn("over 262144 characters", refusal(ENTRY + "  - a\n" * 60000))
+
+    def test_an_entry_that_comes_in_tiny_pieces_is_bounded_alike(self) -> None:
+        text = ENTRY + "  l:\n" + "  - a\n" * 30000
+        self.assertEqual(len(find(text, window=7).host["l"]), 30000)  # type: ignore
+        with self.assertRaisesRegex(ManifestError, "over 262144 characters"):
+            find(text + "  - a\n" * 30000, window=7)
+
+    def test_many_unknown_reserved_names_are_one_fault(self) -> None:
+        text = "".join(".x%d:\n  a: 1\n" % number for number in range(5000))
+        self.assertIn("line 1, column 1: '.x0'", find(text + ENTRY).own_fault)
 
     def test_memory_does_not_grow_with_the_file(self) -> None:
         try:

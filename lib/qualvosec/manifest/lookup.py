@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """One host's entry out of a manifest of any size, in one pass and fixed memory.
 
-What it answers is what reading the whole file would answer for that host, or a refusal: the own
-block and the reserved ones are cut out and read by yamlsubset; of everything else it is proved
-that it cannot reach into them, without reading it. So a fault in another host's entry stops
-nobody else. The proof, for each window of whole lines:
-
-(a) text in quotes or brackets ends on its line (`_proved_closed`); all that may otherwise span
-    lines in YAML has to be indented, so each line in column 1 is what it looks like;
-(b) that is blank, a comment, a list item or a key, for a `---` only before the first key;
-(c) the first key is not indented; (d) no character is a line break to some readers only;
-(e) no reserved key, and not the host, comes twice, in whatever case or quotes.
+It answers what reading the whole file would answer for that host, or refuses: the own block and
+the reserved ones are cut out and read by yamlsubset; of everything else it is proved, without
+reading it, that it cannot reach into them. So a fault in another host's entry stops nobody else.
+The proof: (a) text in quotes or brackets ends on its line (`_proved_closed`), and whatever else
+may span lines in YAML is indented, so a line in column 1 is what it looks like; (b) that is blank,
+a comment, a list item or a key, or a `---` before the first key; (c) the first key is not
+indented; (d) no character is a line break to some readers only; (e) neither the host nor a
+reserved key comes twice, in whatever case or quotes.
 """
 
 import re
@@ -103,15 +101,12 @@ def find(chunks: Iterable[bytes], fqdn: str) -> Found:
         raise ManifestError("empty: publish a manifest with at least one host")
     marks: Dict[Path, Mark] = {}
     values: Dict[str, object] = {}
-    own_fault = ""
+    own_fault = scan.unknown
     for name, block in scan.blocks.items():
         try:
             text = "".join(block.pieces).encode("utf-8")
             root = yamlsubset.load(text, marks, None, block.line)
             values[name] = next(iter(root.values())) if isinstance(root, dict) else None
-            if name not in RESERVED and name != scan.own:
-                what = "%s is not a reserved name" % shown(name)
-                raise YamlError(1, what, "use " + ", ".join(RESERVED), block.line)
         except YamlError as fault:
             if name == HEADER:
                 raise ManifestError(str(fault)) from None
@@ -145,9 +140,10 @@ def _windows(chunks: Iterable[bytes]) -> Iterator[bytes]:
                 limit = yamlsubset.MAX_LINE_BYTES
                 raise ManifestError("a line is over %d bytes: is this a manifest?" % limit)
     if size:
-        if pieces[-1].endswith(b"\r"):  # with the line end put behind it, it would look like CRLF
+        last = b"".join(pieces)
+        if last.endswith(b"\r"):  # with the line end put behind it, it would look like CRLF
             raise ManifestError("a lone CR at the end: end lines with LF or CRLF")
-        yield b"".join(pieces) + b"\n"
+        yield last + b"\n"
 
 
 class _Scan:
@@ -161,6 +157,8 @@ class _Scan:
         self.blocks: Dict[str, _Block] = {}
         self.closed: Set[str] = set()  # lines that yamlsubset has read: many come again
         self.block: Optional[_Block] = None  # the one that the next line may belong to
+        self.room = MAX_BLOCK_CHARS  # what that block may still take
+        self.unknown = ""  # fault of a name that begins like a reserved one
         # Lines in column 1 that are the host's own, or more than a plain key: to be looked at.
         self.notable: Pattern[str] = re.compile(
             r"""\n(?=[^ #\n])(?!(?!["']?(?i:%s)\.?["']?:)"""
@@ -271,11 +269,16 @@ class _Scan:
             fault.line = number
             raise ManifestError(str(fault)) from None
         name = self.own if fold(key) == self.own else key
-        if name != self.own and not name.startswith("."):
+        if name not in RESERVED and name != self.own:
+            if name.startswith("."):  # it may be a misspelt section that applies to this host
+                fix = "use " + ", ".join(RESERVED)
+                unknown = YamlError(1, "%s is not a reserved name" % shown(name), fix, number)
+                self.unknown = self.unknown or str(unknown)
             return None
         if name in self.blocks:
             what = "%s is already on line %d" % (shown(key), self.blocks[name].line)
             raise ManifestError(str(YamlError(1, what, "keep one of the two", number)))
+        self.room = MAX_BLOCK_CHARS
         self.blocks[name] = _Block(number, [])
         return self.blocks[name]
 
@@ -287,7 +290,8 @@ class _Scan:
         end = match.start() if match else len(text) - 1
         block.pieces.append(text[start : end + 1])
         self.block = None if match else block
-        if sum(map(len, block.pieces)) > MAX_BLOCK_CHARS:
+        self.room -= end + 1 - start
+        if self.room < 0:
             what = "this entry is over %d characters" % MAX_BLOCK_CHARS
             raise ManifestError(str(YamlError(1, what, "shorten it", block.line)))
         return end
