@@ -210,6 +210,12 @@ class FaultsElsewhere(unittest.TestCase):
                 self.assertIn("U+%04X" % ord(char), message)
         self.assertRegex(refusal("a:\n  b: x\rc\n" + ENTRY), r"\Aline 2, column 7: ")
 
+    def test_a_lone_carriage_return_at_the_very_end_refuses_the_file_in_every_window(self) -> None:
+        data = (ENTRY + "a:\r").encode("utf-8")
+        for chunks in [list(lookup.chunks_of(data, window)) for window in WINDOWS] + [[data, b""]]:
+            with self.assertRaisesRegex(ManifestError, "lone CR"):
+                lookup.find(chunks, HOST)
+
     def test_text_that_is_not_utf8_refuses_the_file_at_its_place(self) -> None:
         for window in WINDOWS:
             with self.assertRaisesRegex(ManifestError, r"\Aline 3, column 6: not UTF-8: "):
