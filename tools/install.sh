@@ -27,6 +27,16 @@ plain_path() {
     esac
 }
 
+user_name() {
+    case $2 in
+    [a-z_]*) ;;
+    *) fail "$1: '$2' is not a user name" ;;
+    esac
+    case $2 in
+    *[!a-z0-9_-]*) fail "$1: '$2' is not a user name" ;;
+    esac
+}
+
 check_paths() {
     [ -z "$DESTDIR" ] || case $DESTDIR in
     /*) ;;
@@ -44,12 +54,17 @@ check_paths() {
     plain_path HELPERLOGDIR "$HELPERLOGDIR"
     [ -z "$SUDOERSDIR" ] || plain_path SUDOERSDIR "$SUDOERSDIR"
     [ -z "$UNITDIR" ] || plain_path UNITDIR "$UNITDIR"
-    case $SERVICEUSER in
-    [a-z_]*) ;;
-    *) fail "SERVICEUSER: '$SERVICEUSER' is not a user name" ;;
-    esac
-    case $SERVICEUSER in
-    *[!a-z0-9_-]*) fail "SERVICEUSER: '$SERVICEUSER' is not a user name" ;;
+    [ -z "$BASHCOMPDIR" ] || plain_path BASHCOMPDIR "$BASHCOMPDIR"
+    [ -z "$RCDIR" ] || plain_path RCDIR "$RCDIR"
+    [ -z "$SYSUSERSDIR" ] || plain_path SYSUSERSDIR "$SYSUSERSDIR"
+    [ -z "$NEEDRESTARTDIR" ] || plain_path NEEDRESTARTDIR "$NEEDRESTARTDIR"
+    [ -z "$LOGROTATEDIR" ] || plain_path LOGROTATEDIR "$LOGROTATEDIR"
+    [ -z "$NEWSYSLOGDIR" ] || plain_path NEWSYSLOGDIR "$NEWSYSLOGDIR"
+    user_name SERVICEUSER "$SERVICEUSER"
+    user_name SERVERUSER "$SERVERUSER"
+    case $RCSYSTEM in
+    '' | freebsd | openbsd | netbsd | openrc) ;;
+    *) fail "RCSYSTEM: '$RCSYSTEM' is not one of freebsd, openbsd, netbsd, openrc" ;;
     esac
 }
 
@@ -103,6 +118,37 @@ pages() { # the manual pages of the chosen parts, one a line
         esac
         say "${path##*/}"
     done
+}
+
+services() { # names of rc.d and OpenRC scripts
+    [ -n "$RCDIR" ] && [ -n "$RCSYSTEM" ] || return 0
+    if wanted client; then say qualvosec; fi
+    if wanted server; then say qualvosec_server; fi
+}
+
+# What other programs of the system are told about us, one a line: DIRECTORY SOURCE NAME
+extras() {
+    if [ -n "$BASHCOMPDIR" ]; then
+        programs | while read -r where name; do
+            [ "$where" != "$SBINDIR" ] ||
+                say "$BASHCOMPDIR share/bash-completion/completions/$name $name"
+        done
+    fi
+    if [ -n "$SYSUSERSDIR" ]; then
+        if wanted client; then say "$SYSUSERSDIR etc/sysusers.d/qualvosec.conf qualvosec.conf"; fi
+        if wanted server; then
+            say "$SYSUSERSDIR etc/sysusers.d/qualvosec-server.conf qualvosec-server.conf"
+        fi
+    fi
+    if [ -n "$NEEDRESTARTDIR" ] && wanted client; then
+        say "$NEEDRESTARTDIR etc/needrestart/qualvosec.conf qualvosec.conf"
+    fi
+    if [ -n "$LOGROTATEDIR" ] && wanted server; then
+        say "$LOGROTATEDIR etc/logrotate.d/qualvosec-server qualvosec-server"
+    fi
+    if [ -n "$NEWSYSLOGDIR" ] && wanted server; then
+        say "$NEWSYSLOGDIR etc/newsyslog.conf.d/qualvosec.conf qualvosec.conf"
+    fi
 }
 
 # Copies with the time of the source: bytecode records it, and two installations
@@ -209,7 +255,9 @@ install_units() {
         place 0644 "systemd/$name" "$DESTDIR$UNITDIR/$name" \
             -e "s|/usr/local/sbin/|$SBINDIR/|" -e "s|/etc/qualvosec/|$CONFDIR/|" \
             -e "s|^User=qualvosec\$|User=$SERVICEUSER|" \
-            -e "s|^Group=qualvosec\$|Group=$SERVICEUSER|"
+            -e "s|^Group=qualvosec\$|Group=$SERVICEUSER|" \
+            -e "s|^User=qualvosec-server\$|User=$SERVERUSER|" \
+            -e "s|^Group=qualvosec-server\$|Group=$SERVERUSER|"
     done
 }
 
@@ -224,6 +272,7 @@ install_documents() {
     fi
     if wanted server; then
         place 0644 etc/nginx/qualvosec.conf "$DESTDIR$DOCDIR/examples/nginx-qualvosec.conf"
+        place 0644 etc/logrotate.d/qualvosec-server "$DESTDIR$DOCDIR/examples/logrotate"
     fi
 }
 
@@ -235,7 +284,45 @@ install_pages() {
             -e "s|/usr/local/sbin/|$SBINDIR/|g" -e "s|/etc/qualvosec/|$CONFDIR/|g" \
             -e "s|/var/lib/qualvosec-helper|$HELPERSTATEDIR|g" \
             -e "s|/var/lib/qualvosec\\([^-]\\)|$STATEDIR\\1|g" \
-            -e "s|/var/lib/qualvosec\$|$STATEDIR|g" -e "s|/var/log/qualvosec-helper|$HELPERLOGDIR|g"
+            -e "s|/var/lib/qualvosec\$|$STATEDIR|g" -e "s|/var/log/qualvosec-helper|$HELPERLOGDIR|g" \
+            -e "s|/etc/sudoers.d/|${SUDOERSDIR:-/etc/sudoers.d}/|g" \
+            -e "s| nopass qualvosec as | nopass $SERVICEUSER as |" \
+            -e "s|^\.Sy qualvosec ,\$|.Sy $SERVICEUSER ,|" \
+            -e "s|sudo -u qualvosec |sudo -u $SERVICEUSER |" -e "s|\* qualvosec /|* $SERVICEUSER /|"
+    done
+}
+
+# Scripts of the BSDs have the system's name behind theirs, those of OpenRC do not.
+install_services() {
+    services | while read -r name; do
+        folder "$DESTDIR$RCDIR"
+        source=rc.d/$name.$RCSYSTEM mode=0555
+        if [ "$RCSYSTEM" = openrc ]; then source=etc/openrc/$name mode=0755; fi
+        place "$mode" "$source" "$DESTDIR$RCDIR/$name" \
+            -e "s|/usr/local/bin/python3|$interpreter|" -e "s|/usr/pkg/bin/python3|$interpreter|" \
+            -e "s|/usr/local/sbin/|$SBINDIR/|" -e "s|/usr/pkg/sbin/|$SBINDIR/|" \
+            -e "s|/usr/local/etc/qualvosec/|$CONFDIR/|" -e "s|/usr/pkg/etc/qualvosec/|$CONFDIR/|" \
+            -e "s|\([ =]\)/etc/qualvosec/|\1$CONFDIR/|" -e "s|/var/lib/qualvosec\$|$STATEDIR|" \
+            -e "s|_runas:=qualvosec-server}|_runas:=$SERVERUSER}|" \
+            -e "s|_runas:=qualvosec}|_runas:=$SERVICEUSER}|" \
+            -e "s|^# \(.*_runas=\"*\)qualvosec-server|# \1$SERVERUSER|" \
+            -e "s|^# \(qualvosec_runas=\"*\)qualvosec|# \1$SERVICEUSER|" \
+            -e "s|=\"_qualvosec\"|=\"$SERVICEUSER\"|" \
+            -e "s|=\"_qualvosec-server\"|=\"$SERVERUSER\"|" \
+            -e "s|=\"qualvosec:qualvosec\"|=\"$SERVICEUSER:$SERVICEUSER\"|" \
+            -e "s|=\"qualvosec-server:qualvosec-server\"|=\"$SERVERUSER:$SERVERUSER\"|"
+    done
+}
+
+install_extras() {
+    extras | while read -r where source name; do
+        folder "$DESTDIR$where"
+        place 0644 "$source" "$DESTDIR$where/$name" \
+            -e "s|^u qualvosec |u $SERVICEUSER |" -e "s|^u qualvosec-server |u $SERVERUSER |" \
+            -e "s| /var/lib/qualvosec | $STATEDIR |" \
+            -e "s|qualvosec-server:qualvosec-server |$SERVERUSER:$SERVERUSER |" \
+            -e "s|\(create 0640\) qualvosec-server qualvosec-server|\1 $SERVERUSER $SERVERUSER|" \
+            -e "s|\( su\) qualvosec-server qualvosec-server|\1 $SERVERUSER $SERVERUSER|"
     done
 }
 
@@ -261,6 +348,12 @@ uninstall() {
     pages | while read -r name; do
         rm -f "$DESTDIR$MANDIR/man${name##*.}/$name"
     done
+    services | while read -r name; do
+        rm -f "$DESTDIR$RCDIR/$name"
+    done
+    extras | while read -r where source name; do
+        rm -f "$DESTDIR$where/$name"
+    done
     configs | while read -r name; do
         rm -f "$DESTDIR$CONFDIR/$name.sample"
     done
@@ -271,8 +364,11 @@ uninstall() {
             rm -f "$DESTDIR$UNITDIR/$name"
         done
     fi
-    for name in README.md CHANGELOG.md LICENSE examples/doas.conf examples/nginx-qualvosec.conf; do
+    for name in README.md CHANGELOG.md LICENSE; do
         rm -f "$DESTDIR$DOCDIR/$name"
+    done
+    for name in doas.conf nginx-qualvosec.conf logrotate; do
+        rm -f "$DESTDIR$DOCDIR/examples/$name"
     done
     rm -rf "$DESTDIR$DATADIR/qualvosec" "$DESTDIR$DATADIR/.qualvosec.new" \
         "$DESTDIR$DATADIR/.qualvosec.old"
@@ -328,7 +424,7 @@ users() {
         install -d -m 0700 "$STATEDIR"
         chown "$SERVICEUSER" "$STATEDIR"
     fi
-    if wanted server; then make_user qualvosec-server "QualvoSec manifest server"; fi
+    if wanted server; then make_user "$SERVERUSER" "QualvoSec manifest server"; fi
 }
 
 verb=${1:-}
@@ -340,12 +436,28 @@ for part in $parts; do
     *) fail "$part: no such part: use client, admin or server" ;;
     esac
 done
+system=$(uname -s)
+case $RCSYSTEM in
+freebsd | openbsd | netbsd) system=$RCSYSTEM ;;
+esac
 if [ "$UNITDIR" = auto ]; then
     UNITDIR=
-    if [ "$(uname -s)" = Linux ]; then UNITDIR=$PREFIX/lib/systemd/system; fi
+    if [ "$system" = Linux ] && [ -z "$RCSYSTEM" ]; then UNITDIR=$PREFIX/lib/systemd/system; fi
+fi
+if [ "$SYSUSERSDIR" = auto ]; then
+    SYSUSERSDIR=
+    if [ -n "$UNITDIR" ]; then SYSUSERSDIR=$PREFIX/lib/sysusers.d; fi
+fi
+if [ "$NEEDRESTARTDIR" = auto ]; then
+    NEEDRESTARTDIR=
+    if [ "$system" = Linux ]; then NEEDRESTARTDIR=$SYSCONFDIR/needrestart/conf.d; fi
+fi
+if [ "$LOGROTATEDIR" = auto ]; then
+    LOGROTATEDIR=
+    if [ "$system" = Linux ]; then LOGROTATEDIR=$SYSCONFDIR/logrotate.d; fi
 fi
 state=/var/db/qualvosec
-if [ "$(uname -s)" = Linux ]; then state=/var/lib/qualvosec; fi
+if [ "$system" = Linux ]; then state=/var/lib/qualvosec; fi
 if [ "$STATEDIR" = auto ]; then STATEDIR=$state; fi
 if [ "$HELPERSTATEDIR" = auto ]; then HELPERSTATEDIR=$state-helper; fi
 check_paths
@@ -362,6 +474,8 @@ install)
     install_units
     install_documents
     install_pages
+    install_services
+    install_extras
     next_steps
     ;;
 uninstall) uninstall ;;
