@@ -136,7 +136,7 @@ class Case(unittest.TestCase):
         state = state._replace(taken=True)
         self.store.write(state)
         work = transaction.Transaction(self.store, state, config.Config()._replace(**config_fields),
-                                       self.world, self.folder, ["/sbin/qualvosec"])
+                                       self.world, self.folder, "/sbin/qualvosec")
         with mock.patch.object(managers, "of_this_system", return_value=self.manager):
             work.perform()
         return self.store.read().record
@@ -437,7 +437,7 @@ class Reboots(Case):
         state = self.accepted("reboot")
         with mock.patch.object(managers, "of_this_system", side_effect=base.Unsupported("plan 9")):
             transaction.Transaction(self.store, state, config.Config(), self.world, self.folder,
-                                    []).perform()
+                                    "/sbin/qualvosec").perform()
         self.assertEqual(self.store.read().record.reboot_refused, "plan 9")
 
 
@@ -446,7 +446,7 @@ class Unsupported(Case):
         state = self.accepted("upgrade")
         with mock.patch.object(managers, "of_this_system", side_effect=base.Unsupported("plan 9")):
             transaction.Transaction(self.store, state, config.Config(), self.world, self.folder,
-                                    []).perform()
+                                    "/sbin/qualvosec").perform()
         got = self.store.read().record
         self.assertEqual((got.outcome, got.reason, got.committed, got.finished),
                          ("unsupported", "plan 9", False, 1000))

@@ -30,8 +30,7 @@ from qualvosec.helper.managers import base
 from qualvosec.helper.managers import system
 
 RETRY_S = 5.0
-LAUNCHERS = [os.path.join(paths.SBIN_DIR, "qualvosec"),
-             os.path.join(paths.LIBEXEC_DIR, "qualvosec-helper")]
+LAUNCHER = os.path.join(paths.SBIN_DIR, "qualvosec")
 
 
 class Transaction:
@@ -39,10 +38,10 @@ class Transaction:
 
     def __init__(self, store: records.Store, state: records.State, config: configs.Config,
                  world: base.World, config_dir: str = paths.CONFIG_DIR,
-                 launchers: List[str] = LAUNCHERS) -> None:
+                 launcher: str = LAUNCHER) -> None:
         self.store, self.state, self.config = store, state, config
         self.request = state.request
-        self.world, self.config_dir, self.launchers = world, config_dir, launchers
+        self.world, self.config_dir, self.launcher = world, config_dir, launcher
         self.manager = base.Manager(world)
 
     def perform(self) -> None:
@@ -191,12 +190,11 @@ class Transaction:
                            reboot_reasons=tuple(reasons or ()), **fields)
 
     def _self_check(self) -> str:
-        """Say which of our programs no longer starts: an upgrade may take their interpreter."""
-        for path in self.launchers:
-            result = self.world.run([path, "--version"], system.ENVIRONMENT, deadline_s=30)
-            if result.returncode != 0:
-                return "%s: does not start any more (exit code %d)" % (path, result.returncode)
-        return ""
+        """Say whether our program no longer starts: an upgrade may take its interpreter."""
+        result = self.world.run([self.launcher, "--version"], system.ENVIRONMENT, deadline_s=30)
+        if result.returncode == 0:
+            return ""
+        return "%s: does not start any more (exit code %d)" % (self.launcher, result.returncode)
 
     # --- the reboot ---------------------------------------------------------------
 
