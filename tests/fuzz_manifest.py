@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""Mutation fuzz of the manifest's parser and lookup: `fuzz_manifest.py [--seconds N] [--cases N]`.
+"""Mutation fuzz of the manifest's parser and lookup: `fuzz_manifest.py [--cases N] [--seconds N]`.
 
 Every text is read by the parser (raising and collecting, with and without positions) and looked
 up in windows of 40 bytes and of full size; all have to agree, and with PyYAML wherever anything
@@ -36,8 +36,8 @@ def check(data: bytes, number: int) -> oracle.Verdict:
 
 def main(argv: List[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--cases", type=int, default=0, help="stop after so many (0: by time)")
+    parser.add_argument("--cases", type=int, help="stop after so many (50000 without --seconds)")
+    parser.add_argument("--seconds", type=float, help="stop after that time")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--only", type=int, help="run this one case and print it")
     options = parser.parse_args(argv[1:])
@@ -47,9 +47,10 @@ def main(argv: List[str]) -> int:
         print(check(data, options.only))
         return 0
     print("fuzz: seed %d" % options.seed)
-    end = time.monotonic() + options.seconds
+    cases = options.cases or (sys.maxsize if options.seconds else 50000)
+    end = time.monotonic() + (options.seconds or 1e9)
     number = accepted = lookups = wrong = 0
-    while time.monotonic() < end and not (options.cases and number >= options.cases):
+    while number < cases and time.monotonic() < end:
         data = case(options.seed, number)
         try:
             verdict = check(data, number)

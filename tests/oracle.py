@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""Compare the YAML subset with PyYAML on every file of a directory: `tests/oracle.py DIR`.
+"""Compare the YAML subset with PyYAML on every file below a directory: `tests/oracle.py [DIR]`.
 
 Each file has to be read exactly as PyYAML's safe_load reads it, types and order included, or be
 refused; the lookup has to answer what the parser answers, or refuse. One exception: tabs before a
@@ -62,11 +62,12 @@ def compare(
 
 
 def main(argv: List[str]) -> int:
-    if len(argv) != 2 or not os.path.isdir(argv[1]):
-        print("usage: oracle.py DIR: a directory with YAML files", file=sys.stderr)
+    root = argv[1] if len(argv) > 1 else agreement.CORPUS
+    if len(argv) > 2 or not os.path.isdir(root):
+        print("usage: oracle.py [DIR]: a directory with YAML files", file=sys.stderr)
         return 2
     counts = {"files": 0, "accepted": 0, "reference": 0, "wrong": 0, "crashes": 0, "lookups": 0}
-    for folder, _, files in sorted(os.walk(argv[1])):
+    for folder, _, files in sorted(os.walk(root)):
         for name in sorted(files):
             path = os.path.join(folder, name)
             with open(path, "rb") as stream:
@@ -86,7 +87,7 @@ def main(argv: List[str]) -> int:
             counts["reference"] += verdict.reference
             counts["lookups"] += verdict.lookups
     if not counts["files"]:
-        print("oracle: no files in %s" % argv[1], file=sys.stderr)
+        print("oracle: no files in %s" % root, file=sys.stderr)
         return 2
     print("oracle: %(files)d files, PyYAML reads %(reference)d, the subset %(accepted)d; "
           "%(lookups)d lookups; %(wrong)d disagreements, %(crashes)d crashes" % counts)  # fmt: skip

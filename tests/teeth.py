@@ -33,7 +33,6 @@ class Bug(NamedTuple):
 
 
 BUGS = (
-    Bug(PARSER, "indent + (kind == ITEM) > self.indent", "indent > self.indent"),
     Bug(PARSER, '"yes", "no", "on", "off", ', ""),
     Bug(PARSER, 'r"0[0-7]?|', 'r"0[0-9]?|'),
     Bug(PARSER, 'r"0[0-7]?|', 'r"0[0-7]*|'),
