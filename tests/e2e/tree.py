@@ -19,7 +19,7 @@ from typing import List
 from typing import NamedTuple
 from typing import Optional
 
-RECIPE = 3  # part of the hash: raise it when the way a tree is built changes
+RECIPE = 4  # part of the hash: raise it when the way a tree is built changes
 
 
 class TreeError(Exception):
@@ -108,6 +108,10 @@ def _prepare(root: str) -> None:
     sources = os.path.join(root, "etc/apt/sources.list")
     with open(sources, "w", encoding="utf-8"):
         pass
+    hosts = os.path.join(root, "etc/hosts")
+    if not os.path.exists(hosts):  # the installer writes it, not debootstrap
+        with open(hosts, "w", encoding="ascii") as file:
+            file.write("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n")
     for entry in ("hostname", "resolv.conf", "apt/apt.conf.d/99mmdebstrap"):
         path = os.path.join(root, "etc", entry)
         if os.path.lexists(path):
