@@ -4,6 +4,8 @@
 import io
 import json
 import os
+import subprocess
+import sys
 import tempfile
 import time
 import unittest
@@ -205,6 +207,20 @@ class Plans(Case):
                          "Package: qv-plain:any\nPin: release *\nPin-Priority: -1\n\n"
                          "Package: x\nPin: release *\nPin-Priority: 1\n")
 
+    def test_a_reason_that_cannot_be_found_out_does_not_stop_the_plan(self) -> None:
+        self.fake.answers[tuple(SIMULATE + ["dist-upgrade"])] = (100, "", "E: no\n")
+        plan = self.apt.plan(base.Selection())
+        self.assertEqual([left.why for left in plan.left if left.name == "qv-swap"],
+                         ["its dependencies cannot be satisfied while qv-lib is held"])
+
+    def test_what_is_phased_is_told_apart(self) -> None:
+        self.fake.answers[tuple(SIMULATE + UPGRADE)] = recorded("upgrade.txt").replace(
+            "The following packages have been kept back:",
+            "The following upgrades have been deferred due to phasing:")
+        plan = self.apt.plan(base.Selection())
+        self.assertEqual([left.kind for left in plan.left],
+                         [base.PHASED, base.KEPT, base.PHASED])
+
     def test_a_failed_simulation_is_told_in_aptss_own_words(self) -> None:
         self.fake.answers[tuple(SIMULATE + UPGRADE)] = (100, "", "E: Unmet dependencies. Try -f\n")
         with self.assertRaisesRegex(base.ManagerError, "E: Unmet dependencies"):
@@ -314,6 +330,22 @@ class Steps(Case):
         self.write("run/reboot-required", "")
         self.write("run/reboot-required.pkgs", "dbus\nlibc6\ndbus\n")
         self.assertEqual(self.apt.reboot_reasons(), ["reboot-required: dbus, libc6"])
+
+    def test_whoever_holds_a_lock_is_named(self) -> None:
+        self.write("var/lib/dpkg/lock-frontend", "")
+        path = os.path.join(self.root, "var/lib/dpkg/lock-frontend")
+        holder = subprocess.Popen(
+            [sys.executable, "-c", "import fcntl, sys; f = open(%r, 'r+b'); "
+             "fcntl.lockf(f, fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()" % path],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert holder.stdin is not None and holder.stdout is not None
+        holder.stdout.readline()
+        self.assertEqual(self.apt.busy(), "/var/lib/dpkg/lock-frontend is held by process %d"
+                         % holder.pid)
+        with self.assertRaises(base.Locked):
+            self.apt.unlocked(0)
+        holder.communicate()
+        self.assertEqual(self.apt.busy(), "")
 
     def test_nobody_holds_locks_that_do_not_exist(self) -> None:
         self.assertEqual(self.apt.busy(), "")
