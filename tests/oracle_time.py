@@ -62,18 +62,17 @@ def table(year: int) -> Year:
     end = int(datetime.datetime(year + 1, 1, 1, tzinfo=datetime.timezone.utc).timestamp()) // 60
     first = array.array("q")
     days: Dict[int, int] = {}
-    base = shown_before = None
-    for minute in range(begin - 4 * DAY_MINUTES, end + 4 * DAY_MINUTES):
+    start = begin - 4 * DAY_MINUTES
+    shown_before = base = start + time.localtime(start * 60).tm_gmtoff // 60
+    first.append(start)
+    for minute in range(start + 1, end + 4 * DAY_MINUTES):
         clock = time.localtime(minute * 60)
         shown = minute + clock.tm_gmtoff // 60
-        if base is None or shown_before is None:
-            base, shown_before = shown, shown - 1
         if shown > shown_before:
             first.extend([minute] * (shown - shown_before))
             shown_before = shown
         if minute % 30 == 0:
             days[minute // 30] = datetime.date(*clock[:3]).toordinal()
-    assert base is not None
     return Year(year, base, first, days)
 
 

@@ -86,8 +86,8 @@ def _loses_the_outcome(state: Any, record: Any) -> Any:
     return _conclude(state, record)._replace(last=state.last)
 
 
-def _takes_the_old_record(record: Any) -> Tuple[str, str, int, int]:
-    return ("", "", 0, 0)
+def _takes_the_old_record(record: Any) -> Tuple[str, int]:
+    return "", 0
 
 
 def _runs_after_loss(view: Any, state: Any, facts: Any, *rest: Any) -> Any:

@@ -69,6 +69,7 @@ class History:
         self.alive: Optional[bool] = None
         self.record: Any = None
         self.points = 0
+        self.crashes = 0
         self.crash_at = {rng.randrange(1, 60): rng.random() < 0.4
                          for _ in range(rng.choice((0, 1, 1, 2, 2, 3)))}
         self.problems: List[str] = []
@@ -122,6 +123,7 @@ class History:
             raise Crash(self.crash_at[self.points])
 
     def crash(self, power: bool) -> None:
+        self.crashes += 1
         self.state = None
         self.back = self.real + self.rng.choice((1, 1, 60, 1800, 7200))
         self.say("power lost" if power else "daemon killed")

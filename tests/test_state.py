@@ -24,7 +24,7 @@ UID = os.geteuid()
 FULL = State(
     phase="rebooting", window="20261124T0215Z", op="upgrade", begun=1795486500, opens=1795486500,
     closes=1795490100, cutoff=1795490100, deadline=1795493700, date=739944, tries=1,
-    known=("20261124T0215Z", "upgrade", 1795486501, 1795486600), boot_id="1c0ffee",
+    known=("20261124T0215Z upgrade 1795486501 1795486600 done ok 1", 1795486501), boot_id="1c0ffee",
     noted=1795486501, asked=0, reboot="requested", reboot_reason="später",
     kernel="6.1.0-31-amd64", retry=1795486900,
     last=Result(window="20261124T0215Z", outcome="partial", reason="kept: vim", finished=1795486600,

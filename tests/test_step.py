@@ -13,6 +13,7 @@ from typing import Tuple
 
 from qualvosec.client import outlook
 from qualvosec.client import step as steps
+from qualvosec.client import verdict
 from qualvosec.client.outlook import View
 from qualvosec.client.record import Record
 from qualvosec.client.state import Result
@@ -79,11 +80,11 @@ def rebooting(**fields: Any) -> State:
 
 
 STOPPED: Dict[str, Any] = {"finished": 0, "outcome": "", "phase": "commit"}
-KNOWN = (W, "upgrade", OPENS + 1, OPENS + 50)
+OK = record()
+KNOWN = verdict.key(OK)
 REPAIRING = at("patching", op="repair", known=KNOWN, tries=0)
 DEFERRED = settled(reboot="deferred", boot_id="b1", noted=OPENS, consumed=((OPENS, CLOSES),),
                    known=KNOWN)
-OK = record()
 
 SCENES: Dict[Tuple[str, str], Tuple[View, State, Facts]] = {
     ("any", "the helper was not asked yet"): (view(), settled(), facts(alive=None)),
@@ -326,7 +327,7 @@ class RunTest(unittest.TestCase):
 
     def test_root_knows_more_windows_than_a_lost_state(self) -> None:
         known = facts(record=record(window="20261117T0215Z", accepted=1, finished=5, done=(W,)))
-        state = settled(known=("20261117T0215Z", "upgrade", 1, 5))
+        state = settled(known=verdict.key(known.record))
         self.assertEqual(step(view(), state, known)[1].kind, "wait")
 
     def test_a_success_ends_the_trouble_only_if_its_window_came_later(self) -> None:

@@ -16,6 +16,7 @@ OUTCOMES = ("ok", "nothing", "partial", "failed", "refused", "locked", "interrup
 PHASES = ("accepted", "waiting", "recover", "refresh", "simulate", "commit", "compare", "done")
 OPERATIONS = ("upgrade", "repair")
 MAX_TEXT = 2000
+MAX_NAME = 64
 MAX_ENTRIES = 500
 MAX_HISTORY = 64
 KEPT_REASONS = 8
@@ -60,6 +61,12 @@ Check = Callable[[str, object], object]
 def _text(key: str, value: object) -> object:
     if not isinstance(value, str) or len(value) > MAX_TEXT:
         raise RecordError("record: %s is not text of at most %d characters" % (key, MAX_TEXT))
+    return value
+
+
+def _name(key: str, value: object) -> object:
+    if not isinstance(value, str) or len(value) > MAX_NAME:
+        raise RecordError("record: %s is not text of at most %d characters" % (key, MAX_NAME))
     return value
 
 
@@ -113,7 +120,7 @@ def _rows(width: int) -> Check:
 
 
 _CHECKS: Dict[str, Check] = {
-    "window": _text,
+    "window": _name,
     "op": _one_of(*OPERATIONS),
     "manager": _text,
     "boot_id": _text,
@@ -138,7 +145,7 @@ _CHECKS: Dict[str, Check] = {
 }
 
 _HISTORY_CHECKS: Dict[str, Check] = {
-    "window": _text,
+    "window": _name,
     "op": _one_of(*OPERATIONS),
     "outcome": _one_of("", *OUTCOMES),
     "committed": _boolean,

@@ -68,7 +68,7 @@ class State(NamedTuple):
     deadline: int = 0               # cutoff + reboot_grace
     date: int = 0                   # nominal local day of that window
     tries: int = 0                  # requests for this reboot or repair so far
-    known: Tuple[str, str, int, int] = ("", "", 0, 0)   # root's record that was judged last
+    known: Tuple[str, int] = ("", 0)   # root's record that was judged last
     boot_id: str = ""               # the boot that the run or the reboot request belongs to
     noted: int = 0                  # when that boot id was noted
     asked: int = 0                  # root's reboot_requested before the request
@@ -179,7 +179,7 @@ _STATE: Dict[str, Check] = {
     "deadline": _number,
     "date": _number,
     "tries": _number,
-    "known": _tuple(_text(MAX_TEXT), _word("", "upgrade", "repair"), _number, _number),
+    "known": _tuple(_text(MAX_TEXT), _number),
     "boot_id": _text(MAX_TEXT),
     "noted": _number,
     "asked": _number,

@@ -313,7 +313,7 @@ def _adopt(view: View, state: State, facts: Facts) -> Optional[Step]:
     if record is None or (record.finished and facts.alive):
         return (state, watch) if facts.alive else None
     if not facts.alive and (facts.unanswered or verdict.key(record) == state.known
-                            or record.accepted < state.known[2]):
+                            or record.accepted < state.known[1]):
         return None
     try:
         opens = window.opens_of(record.window)
@@ -327,7 +327,7 @@ def _adopt(view: View, state: State, facts: Facts) -> Optional[Step]:
                           window.local_day(opens, view.zone))
     state = _aim(state, policy, opening)._replace(
         phase="patching", window=record.window, op=record.op, begun=record.accepted,
-        known=("", "", 0, 0), tries=1)
+        known=("", 0), tries=1)
     return state, watch if facts.alive else AGAIN
 
 

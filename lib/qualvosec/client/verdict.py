@@ -22,15 +22,17 @@ FINAL = SUCCESSES + ("unsupported",)
 NOT_RUN = ("refused", "locked")
 
 
-def key(record: Optional[Record]) -> Tuple[str, str, int, int]:
-    """Return what tells one record from the next.
+def key(record: Optional[Record]) -> Tuple[str, int]:
+    """Return what tells one record from the next, and when its request was accepted.
 
-    A clock that was set back can accept two attempts in the same second, and a
-    run that seemed interrupted may finish after all: hence the end as well.
+    The time alone does not: a clock that was set back can accept and end two
+    attempts in the same seconds, and a run that seemed interrupted may finish.
     """
     if record is None:
-        return "", "", 0, 0
-    return record.window, record.op, record.accepted, record.finished
+        return "", 0
+    return "%s %s %d %d %s %s %d" % (
+        record.window, record.op, record.accepted, record.finished, record.phase,
+        record.outcome or "-", record.committed), record.accepted
 
 
 def conclude(state: State, record: Record) -> State:

@@ -1,0 +1,119 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""Count how often time is got wrong: windows against the wall clock, histories against promises.
+
+Random policies in twelve zones are compared with a table of every minute of the
+year; random histories of a whole host are judged by the promises of the program;
+bugs planted in the decision must all be noticed. SCALE=small takes under
+50 seconds. The last line is the verdict; exit 1 when a bar is missed. SEED=n
+repeats a run.
+"""
+
+import os
+import sys
+import time
+from typing import Dict
+from typing import List
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path[:0] = [ROOT, os.path.join(ROOT, "lib")]
+
+from tests import oracle_time  # noqa: E402
+from tests import seeded_bugs  # noqa: E402
+from tests import simulate  # noqa: E402
+
+SMALL = os.environ.get("SCALE") == "small"
+SEED = int(os.environ.get("SEED", 0)) or int(time.time())
+POLICIES, YEARS_EACH = (600, 1) if SMALL else (20000, 4)
+HISTORIES = 700 if SMALL else 20000
+SEARCH = 600            # histories in which a planted bug must show
+KINDS = (
+    ("double runs", ("had 2 runs", "had 3 runs", "second run", "overlap", "final outcome")),
+    ("double reboots", ("two reboots",)),
+    ("starts outside", ("outside", "veto", "frozen", "without a policy", "not plausible",
+                        "limit in the past", "from before the schedule", "state was lost",
+                        "known to be alive")),
+    ("lost outcomes", ("was lost", "was not used")),
+    ("false verified", ("did not happen",)),
+)
+
+
+def windows() -> int:
+    """Compare policies with the table of each zone; returns the number of disagreements."""
+    each = -(-POLICIES // len(oracle_time.ZONES))
+    total = 0
+    for place, zone in enumerate(oracle_time.ZONES):
+        years = tuple(oracle_time.YEARS[(SEED + 7 * place + 5 * number) % len(oracle_time.YEARS)]
+                      for number in range(YEARS_EACH))
+        if zone == "Apia":
+            years = (2011,) + years[1:]
+        found = oracle_time.compare(SEED, zone, years, each)
+        total += len(found)
+        sys.stdout.write("  %-12s %5d policies, years %s: %d disagreements\n" % (
+            zone, each, " ".join(str(year) for year in years), len(found)))
+        for line in found[:3]:
+            sys.stdout.write("    %s\n" % line)
+        sys.stdout.flush()
+    return total
+
+
+def kind_of(fault: str) -> str:
+    """Return the promise that a fault of a history breaks."""
+    for name, words in KINDS:
+        if any(word in fault for word in words):
+            return name
+    return "other faults"
+
+
+def histories() -> Dict[str, int]:
+    """Play histories; returns how often each promise was broken."""
+    counts = {name: 0 for name, _ in KINDS}
+    counts["other faults"] = 0
+    runs = reboots = crashes = 0
+    for number in range(HISTORIES):
+        history = simulate.History(SEED + number)
+        for fault in history.run():
+            counts[kind_of(fault)] += 1
+            sys.stdout.write("    %s; repeat: python3 -m tests.simulate %d\n" % (
+                fault, SEED + number))
+        runs += len(history.root.commits)
+        reboots += len(history.downs)
+        crashes += history.crashes
+    sys.stdout.write("  %d runs, %d reboots, %d crashes and power cuts\n" % (
+        runs, reboots, crashes))
+    return counts
+
+
+def bugs() -> List[str]:
+    """Plant each bug; returns those that nothing noticed."""
+    silent = []
+    for name in seeded_bugs.BUGS:
+        after = seeded_bugs.caught(name, SEARCH)
+        sys.stdout.write("  %-48s %s\n" % (name, "after %d histories" % after if after
+                                           else "NOT NOTICED"))
+        sys.stdout.flush()
+        if not after:
+            silent.append(name)
+    return silent
+
+
+def main() -> int:
+    """Print all figures and the verdict."""
+    sys.stdout.write("seed %d\nwindows against the clock on the wall:\n" % SEED)
+    wrong = windows()
+    sys.stdout.write("%d histories:\n" % HISTORIES)
+    counts = histories()
+    sys.stdout.write("planted bugs:\n")
+    silent = bugs()
+    for name, count in sorted(counts.items()):
+        sys.stdout.write("%s: %d\n" % (name, count))
+    good = not wrong and not any(counts.values()) and not silent
+    sys.stdout.write("verdict: %s: %d disagreements in %d policies, %d faults in %d histories, "
+                     "%d of %d planted bugs noticed\n" % (
+                         "pass" if good else "FAIL", wrong, POLICIES, sum(counts.values()),
+                         HISTORIES, len(seeded_bugs.BUGS) - len(silent), len(seeded_bugs.BUGS)))
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
