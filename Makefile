@@ -26,7 +26,20 @@ HELPERLOGDIR = /var/log/qualvosec-helper
 SUDOERSDIR = $(SYSCONFDIR)/sudoers.d
 # auto: $(PREFIX)/lib/systemd/system on Linux, nothing elsewhere; empty: nothing.
 UNITDIR = auto
+BASHCOMPDIR = $(PREFIX)/share/bash-completion/completions
+# Scripts for service managers other than systemd: freebsd, openbsd, netbsd or openrc,
+# and their directory. Empty: none. The presets below know both.
+RCSYSTEM =
+RCDIR =
+# auto: $(PREFIX)/lib/sysusers.d where units are installed; empty: nothing.
+SYSUSERSDIR = auto
+# auto: below $(SYSCONFDIR) on Linux; empty: nothing.
+NEEDRESTARTDIR = auto
+LOGROTATEDIR = auto
+NEWSYSLOGDIR =
 SERVICEUSER = qualvosec
+# The embedded server's; never the one above, who may start root's helper.
+SERVERUSER = qualvosec-server
 # yes: install even where others than root could change the interpreter, or where
 # the service user cannot reach it.
 TRUST_PYTHON = no
@@ -35,7 +48,11 @@ INSTALL = DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' SBINDIR='$(SBINDIR)' \
 	LIBEXECDIR='$(LIBEXECDIR)' DATADIR='$(DATADIR)' DOCDIR='$(DOCDIR)' \
 	MANDIR='$(MANDIR)' CONFDIR='$(CONFDIR)' STATEDIR='$(STATEDIR)' HELPERSTATEDIR='$(HELPERSTATEDIR)' \
 	HELPERLOGDIR='$(HELPERLOGDIR)' SUDOERSDIR='$(SUDOERSDIR)' UNITDIR='$(UNITDIR)' \
-	SERVICEUSER='$(SERVICEUSER)' PYTHON='$(PYTHON)' TRUST_PYTHON='$(TRUST_PYTHON)' \
+	SERVICEUSER='$(SERVICEUSER)' SERVERUSER='$(SERVERUSER)' SYSCONFDIR='$(SYSCONFDIR)' \
+	BASHCOMPDIR='$(BASHCOMPDIR)' RCSYSTEM='$(RCSYSTEM)' RCDIR='$(RCDIR)' \
+	SYSUSERSDIR='$(SYSUSERSDIR)' NEEDRESTARTDIR='$(NEEDRESTARTDIR)' \
+	LOGROTATEDIR='$(LOGROTATEDIR)' NEWSYSLOGDIR='$(NEWSYSLOGDIR)' \
+	PYTHON='$(PYTHON)' TRUST_PYTHON='$(TRUST_PYTHON)' \
 	sh tools/install.sh
 
 help:
@@ -46,6 +63,8 @@ help:
 	@echo 'make bench-idle      memory and wake-ups of the daemon (SCALE=small: under a minute)'
 	@echo 'make install         client, admin tool and server'
 	@echo 'make install-client  client and root helper alone; also install-admin, install-server'
+	@echo 'make install-freebsd the same with the paths of that system; also install-openbsd,'
+	@echo '                     install-netbsd, install-linux (systemd), install-openrc'
 	@echo 'make install-users   create the system users (root)'
 	@echo 'make uninstall       remove what was installed; configuration and state stay'
 	@echo
@@ -80,6 +99,31 @@ install-admin:
 install-server:
 	@$(INSTALL) install server
 
+# Every part, with the paths and habits of one system.
+LINUX = UNITDIR='$(PREFIX)/lib/systemd/system' STATEDIR=/var/lib/qualvosec
+OPENRC = UNITDIR= RCSYSTEM=openrc RCDIR=/etc/init.d
+FREEBSD = PREFIX=/usr/local SYSCONFDIR=/usr/local/etc RCSYSTEM=freebsd \
+	RCDIR=/usr/local/etc/rc.d NEWSYSLOGDIR=/usr/local/etc/newsyslog.conf.d
+OPENBSD = PREFIX=/usr/local SYSCONFDIR=/etc MANDIR=/usr/local/man RCSYSTEM=openbsd \
+	RCDIR=/etc/rc.d SUDOERSDIR= SERVICEUSER=_qualvosec SERVERUSER=_qualvosec-server
+NETBSD = PREFIX=/usr/pkg SYSCONFDIR=/usr/pkg/etc MANDIR=/usr/pkg/man RCSYSTEM=netbsd \
+	RCDIR=/etc/rc.d
+
+install-linux:
+	@$(MAKE) install $(LINUX)
+
+install-openrc:
+	@$(MAKE) install $(OPENRC)
+
+install-freebsd:
+	@$(MAKE) install $(FREEBSD)
+
+install-openbsd:
+	@$(MAKE) install $(OPENBSD)
+
+install-netbsd:
+	@$(MAKE) install $(NETBSD)
+
 install-users:
 	@$(INSTALL) users
 
@@ -87,4 +131,5 @@ uninstall:
 	@$(INSTALL) uninstall
 
 .PHONY: help demo test long e2e bench-idle install install-client install-admin install-server \
+	install-linux install-openrc install-freebsd install-openbsd install-netbsd \
 	install-users uninstall
