@@ -381,6 +381,12 @@ class RebootTest(unittest.TestCase):
         after, _ = step(view(), state, known._replace(uptime=40))
         self.assertEqual((after.reboot, after.kernel), ("verified", "k1"))
 
+    def test_root_may_name_the_boot_in_other_words_than_the_daemon(self) -> None:
+        words = "{ sec = 1795400000, usec = 0 } Mon Nov 23"
+        state, known = patched(boot_id=words), facts(boot_id="1795400000")
+        self.assertEqual(step(view(), state, known)[1].kind, "reboot")
+        self.assertEqual(step(view(), state, known._replace(uptime=20))[0].reboot, "no")
+
     def test_a_request_that_was_lost_is_repeated_twice_and_then_given_up(self) -> None:
         state, now, kinds = rebooting(), OPENS + 60, []
         for _ in range(40):

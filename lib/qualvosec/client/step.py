@@ -98,12 +98,16 @@ def _remember_time(state: State, facts: Facts) -> State:
 def restarted(boot_id: str, noted: int, facts: Facts) -> bool:
     """Say whether the host has booted since `boot_id` was noted, at the wall time `noted`.
 
-    kern.boottime is moved by every step of the clock, but a host that has not
-    booted has been up for at least as long as it had been then.
+    The BSDs know only the time of the boot, which every step of the clock moves;
+    but a host that has not booted has been up for at least as long as it had been
+    then. Root's record names such a boot in words of sysctl(8): there the time
+    since the record decides.
     """
     if not boot_id or not facts.boot_id or facts.boot_id == boot_id:
         return False
-    return not boot_id.isdigit() or facts.uptime + ROUNDING_S < noted - int(boot_id)
+    if boot_id.isdigit():
+        return facts.uptime + ROUNDING_S < noted - int(boot_id)
+    return not facts.boot_id.isdigit() or facts.uptime + ROUNDING_S < facts.now - noted
 
 
 # --- patching: a run or a repair was announced ---------------------------------------------------
