@@ -60,7 +60,8 @@ help:
 	@echo 'make test            run the tests: no network, no root, under two minutes'
 	@echo 'make long            the same with the trials that take longer'
 	@echo 'make e2e             patch and reboot a Debian in a container (root, Debian mirror)'
-	@echo 'make bench-idle      memory and wake-ups of the daemon (SCALE=small: under a minute)'
+	@echo 'make bench-idle      memory and wake-ups of the daemon (SCALE=small: under a minute);'
+	@echo '                     also bench-time, and bench-manifest, which needs PyYAML'
 	@echo 'make install         client, admin tool and server'
 	@echo 'make install-client  client and root helper alone; also install-admin, install-server'
 	@echo 'make install-freebsd the same with the paths of that system; also install-openbsd,'
@@ -72,7 +73,7 @@ help:
 	@echo 'and more, explained at the top of the Makefile.'
 
 demo:
-	@PYTHONDONTWRITEBYTECODE=1 $(PYTHON) demo/demo.py
+	@PYTHONDONTWRITEBYTECODE=1 MAKE='$(MAKE)' $(PYTHON) demo/demo.py
 
 test:
 	@PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m tests
@@ -86,6 +87,13 @@ e2e:
 # SCALE=small: under a minute, the same figures and bounds.
 bench-idle:
 	@PYTHONDONTWRITEBYTECODE=1 SCALE='$(SCALE)' $(PYTHON) tests/bench_idle.py
+
+bench-time:
+	@PYTHONDONTWRITEBYTECODE=1 SCALE='$(SCALE)' $(PYTHON) tests/bench_time.py
+
+# Compares with PyYAML: PYTHON has to be an interpreter that has it.
+bench-manifest:
+	@PYTHONDONTWRITEBYTECODE=1 SCALE='$(SCALE)' $(PYTHON) tests/bench_manifest.py
 
 install:
 	@$(INSTALL) install
@@ -130,6 +138,7 @@ install-users:
 uninstall:
 	@$(INSTALL) uninstall
 
-.PHONY: help demo test long e2e bench-idle install install-client install-admin install-server \
+.PHONY: help demo test long e2e bench-idle bench-time bench-manifest \
+	install install-client install-admin install-server \
 	install-linux install-openrc install-freebsd install-openbsd install-netbsd \
 	install-users uninstall

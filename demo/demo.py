@@ -92,15 +92,12 @@ def write(path: str, text: str) -> None:
 
 def install(folder: str) -> None:
     """Copy-install below `folder`; raises DemoError."""
-    places = {"PREFIX": "/usr", "SBINDIR": "/usr/sbin", "LIBEXECDIR": "/usr/libexec/qualvosec",
-              "DATADIR": "/usr/share/qualvosec", "DOCDIR": "/usr/share/doc/qualvosec",
-              "MANDIR": "/usr/share/man", "CONFDIR": "/etc", "STATEDIR": "/state", "HELPERSTATEDIR": "/helper-state",
-              "HELPERLOGDIR": "/helper-log"}
-    environment = {key: folder + value for key, value in places.items()}
-    environment.update({"DESTDIR": "", "SUDOERSDIR": "", "UNITDIR": "", "TRUST_PYTHON": "yes",
-                        "SERVICEUSER": "qualvosec", "PYTHON": sys.executable,
-                        "PATH": os.environ.get("PATH", os.defpath)})
-    done = subprocess.run(["sh", os.path.join(ROOT, "tools", "install.sh"), "install"], cwd=ROOT,
+    places = ["PREFIX=%s/usr" % folder, "SYSCONFDIR=%s/etc" % folder, "CONFDIR=%s/etc" % folder,
+              "STATEDIR=%s/state" % folder, "HELPERSTATEDIR=%s/helper-state" % folder,
+              "HELPERLOGDIR=%s/helper-log" % folder, "SUDOERSDIR=", "UNITDIR=",
+              "TRUST_PYTHON=yes", "PYTHON=" + sys.executable]
+    environment = {"PATH": os.environ.get("PATH", os.defpath)}
+    done = subprocess.run([os.environ.get("MAKE", "make"), "install"] + places, cwd=ROOT,
                           env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT)
     if done.returncode:
