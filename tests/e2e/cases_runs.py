@@ -278,7 +278,7 @@ def unlisted_in_time(trial: Trial) -> None:
     check_equal(trial.record(), {}, "root's record")
     check_equal(trial.version("e2e-victim"), "1.0", "e2e-victim")
     health = trial.health()
-    check("not listed" in health.out, "qualvosec status says: " + health.text)
+    check("not in the manifest" in health.out, "qualvosec status says: " + health.text)
     check(trial.active(), "the service has ended")
     check_equal(trial.admin_row(OTHER)["Status"], "never seen", "status of the other host")
 
