@@ -14,7 +14,9 @@ from typing import Tuple
 
 from qualvosec import yamlsubset
 from qualvosec.manifest import lookup
-from qualvosec.manifest.schema import RESERVED
+from qualvosec.manifest.schema import DEFAULTS
+from qualvosec.manifest.schema import GROUPS
+from qualvosec.manifest.schema import HEADER
 from qualvosec.manifest.schema import fold
 
 from tests import DATA
@@ -119,10 +121,10 @@ def differs(found: lookup.Found, name: str, root: object, who: str) -> str:
     same = [key for key in root if isinstance(key, str) and fold(key) == fold(name)]
     if len(same) != (1 if found.host_line else 0):
         return "listed: %r, %s has %r" % (found.host_line, who, same)
-    pairs = [(found.host, root[same[0]])] if same else []
+    pairs = [(found.header, root.get(HEADER, {}))]
     if same:
-        sections = (found.header, found.defaults, found.groups)
-        pairs += [(section, root.get(key, {})) for section, key in zip(sections, RESERVED)]
+        pairs += [(found.host, root[same[0]]), (found.defaults, root.get(DEFAULTS, {})),
+                  (found.groups, root.get(GROUPS, {}))]
     for mine, other in pairs:
         if repr(mine) != repr(other):
             return "%.200r, %s has %.200r" % (mine, who, other)
