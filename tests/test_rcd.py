@@ -1,0 +1,375 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Scripts of rc.d and OpenRC: syntax by real shells, behaviour under stand-ins of rc.subr.
+
+The stand-ins in tests/data/rcd are written from the manual pages and complain where a
+script breaks a rule of its system. The server that is started is the real one; the
+client is a small program that can say that its configuration is bad.
+"""
+
+import getpass
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from typing import Dict
+from typing import List
+from typing import Tuple
+
+from tests import ROOT
+
+SCRIPTS = os.path.join(ROOT, "rc.d")
+STANDINS = os.path.join(ROOT, "tests", "data", "rcd")
+SYSTEMS = ("freebsd", "netbsd", "openbsd")
+# The shells nearest to those of the systems: FreeBSD's and NetBSD's sh, OpenBSD's ksh.
+SHELLS = {"freebsd": ("sh", "dash"), "netbsd": ("sh", "dash"),
+          "openbsd": ("mksh", "ksh93", "ksh", "oksh"), "openrc": ("sh", "dash", "busybox")}
+MAKE = shutil.which("make") or shutil.which("bmake")
+CLIENT = """#!%s -IBS
+import signal, sys, time
+config = sys.argv[sys.argv.index("-c") + 1]
+if sys.argv[-1] == "configtest":
+    with open(config) as stream:
+        sys.exit(2 if "bad" in stream.read() else 0)
+def tell(word):
+    sys.stderr.write("client %%s\\n" %% word)
+    sys.stderr.flush()
+ended = []
+signal.signal(signal.SIGTERM, lambda number, frame: ended.append(1))
+signal.signal(signal.SIGHUP, lambda number, frame: tell("reloaded"))
+tell("started")
+while not ended:
+    time.sleep(0.05)
+tell("stopped")
+"""
+STUBS = {
+    "su": 'while [ $# -gt 0 ] && [ "$1" != -c ]; do shift; done\nexec sh -c "$2"\n',
+    "install": 'printf "install %s\\n" "$*" >>"$RC_LOG.install"\n'
+               'for last in "$@"; do :; done\nmkdir -p "$last"\n',
+    "logger": 'cat >>"$RC_LOG"\n',
+}
+
+
+def shells(system: str) -> List[str]:
+    """The shells for a system that are installed here, each once, as a command."""
+    found: Dict[str, str] = {}
+    for name in SHELLS[system]:
+        path = shutil.which(name)
+        if path:
+            found.setdefault(os.path.realpath(path), path + (" sh" if name == "busybox" else ""))
+    return list(found.values())
+
+
+class Syntax(unittest.TestCase):
+
+    def test_every_script_is_taken_by_the_shells_of_its_system(self) -> None:
+        rows = [(os.path.join(SCRIPTS, name), name.rpartition(".")[2])
+                for name in sorted(os.listdir(SCRIPTS))]
+        openrc = os.path.join(ROOT, "etc", "openrc")
+        rows += [(os.path.join(openrc, name), "openrc") for name in sorted(os.listdir(openrc))]
+        self.assertEqual(len(rows), 8)
+        for path, system in rows:
+            if not shells(system):
+                self.skipTest("no shell for %s: install one of %s"
+                              % (system, ", ".join(SHELLS[system])))
+            for shell in shells(system):
+                done = subprocess.run(shell.split() + ["-n", path], stdout=subprocess.PIPE,
+                                      stderr=subprocess.STDOUT)
+                self.assertEqual((done.returncode, done.stdout), (0, b""), (shell, path))
+
+    def test_names_are_those_of_variables(self) -> None:
+        names = {name.rpartition(".")[0] for name in os.listdir(SCRIPTS)}
+        self.assertEqual(names, {"qualvosec", "qualvosec_server"})
+        for name in names:
+            self.assertRegex(name, r"^[_a-z][_a-z0-9]*$")
+
+    def test_bsd_headers_say_what_is_provided_and_that_shutdown_ends_it(self) -> None:
+        for system in ("freebsd", "netbsd"):
+            for name in ("qualvosec", "qualvosec_server"):
+                with open(os.path.join(SCRIPTS, "%s.%s" % (name, system)),
+                          encoding="utf-8") as handle:
+                    text = handle.read()
+                self.assertIn("# PROVIDE: %s\n" % name, text)
+                self.assertIn("# KEYWORD: shutdown\n", text)
+                # What rc.conf may set is told above the first command.
+                told = set(re.findall(r"^# (%s_\w+)=" % name, text.split("\n. ")[0], re.M))
+                used = set(re.findall(r'^: "\$\{(%s_\w+):=' % name, text, re.M))
+                self.assertEqual(used - told, set(), (system, name))
+
+    def test_variables_of_rc_subr_are_not_used_for_something_else(self) -> None:
+        # rc.subr(8) of FreeBSD gives these a meaning of its own.
+        taken = ("program", "flags", "user", "group", "groups", "chdir", "chroot", "nice", "env",
+                 "fib", "limits", "login_class", "oomprotect", "prepend", "setup", "umask")
+        for name in os.listdir(SCRIPTS):
+            with open(os.path.join(SCRIPTS, name), encoding="utf-8") as handle:
+                used = set(re.findall(r"\bqualvosec(?:_server)?_(\w+):=", handle.read()))
+            self.assertEqual(used & set(taken), set(), name)
+
+
+@unittest.skipUnless(os.path.isdir("/proc/self"), "there is no /proc")
+class Life(unittest.TestCase):
+    """Scripts in a folder of their own, on stand-ins of their systems."""
+
+    def prepare(self, system: str) -> str:
+        """Put programs, configuration and scripts in place; return the shell for the scripts."""
+        if not shells(system):
+            self.skipTest("no shell for %s: install one of %s"
+                          % (system, ", ".join(SHELLS[system])))
+        self.folder = os.path.realpath(tempfile.mkdtemp(prefix="qualvosec-test-"))
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.addCleanup(self.end_all)
+        self.log = os.path.join(self.folder, "log")
+        self.server_log = os.path.join(self.folder, "srvlog", "access.log")
+        with open(os.path.join(ROOT, "bin", "qualvosec-server"), encoding="utf-8") as handle:
+            server = handle.read().split("\n", 1)[1]
+        server = re.sub(r"^LIB = .*$", "LIB = %r" % os.path.join(ROOT, "lib"), server, flags=re.M)
+        self.write("sbin/qualvosec-server", "#!%s -IBS\n%s" % (sys.executable, server), 0o755)
+        self.write("sbin/qualvosec", CLIENT % sys.executable, 0o755)
+        self.write("etc/qualvosec/qualvosec.conf", "good\n", 0o644)
+        self.write("etc/qualvosec/qualvosec_server.conf",
+                   "[general]\nroot: %s\nport: 0\nlog_file: %s\nlog_level: INFO\n"
+                   % (self.folder, self.server_log), 0o644)
+        for name, text in STUBS.items():
+            self.write("stubs/" + name, "#!/bin/sh\n" + text, 0o755)
+        with open(os.path.join(STANDINS, "daemon"), encoding="utf-8") as handle:
+            self.write("daemon", handle.read().replace("/usr/bin/env python3", sys.executable),
+                       0o755)
+        user = getpass.getuser()
+        self.write("rc.conf", "qualvosec_enable=YES qualvosec_server_enable=YES qualvosec=YES\n"
+                   "qualvosec_server=YES qualvosec_runas=%s qualvosec_server_runas=%s\n"
+                   % (user, user), 0o644)
+        os.mkdir(os.path.join(self.folder, "run"))
+        for name in ("qualvosec", "qualvosec_server"):
+            self.redirect(name, system)
+        return shells(system)[0]
+
+    def write(self, name: str, text: str, mode: int) -> None:
+        path = os.path.join(self.folder, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        if os.path.exists(path):
+            os.unlink(path)
+        with open(path, "w", encoding="utf-8") as handle:
+            handle.write(text)
+        os.chmod(path, mode)
+
+    def redirect(self, name: str, system: str) -> None:
+        """Let a script use the stand-ins and this test's folder."""
+        with open(os.path.join(SCRIPTS, "%s.%s" % (name, system)), encoding="utf-8") as handle:
+            text = handle.read()
+        subr = os.path.join(STANDINS, "%s.subr" % system.replace("netbsd", "freebsd"))
+        for path, other in (("/etc/rc.d/rc.subr", subr), ("/etc/rc.subr", subr),
+                            ("/usr/sbin/daemon", self.folder + "/daemon"),
+                            ("/var/run", self.folder + "/run"),
+                            ("/var/log/qualvosec-server", self.folder + "/srvlog"),
+                            ("/usr/local/bin/python3", sys.executable),
+                            ("/usr/pkg/bin/python3", sys.executable),
+                            ("/usr/local/sbin", self.folder + "/sbin"),
+                            ("/usr/pkg/sbin", self.folder + "/sbin"),
+                            ("/usr/local/etc/", self.folder + "/etc/"),
+                            ("/usr/pkg/etc/", self.folder + "/etc/"),
+                            (" /etc/qualvosec/", " %s/etc/qualvosec/" % self.folder)):
+            text = text.replace(path, other)
+        self.assertIn(subr, text)
+        self.write("rc.d/" + name, text, 0o755)
+
+    def end_all(self) -> None:
+        """End whatever a failed test has left behind: processes that name our folder."""
+        for entry in os.listdir("/proc"):
+            try:
+                with open("/proc/%s/cmdline" % entry, "rb") as handle:
+                    words = handle.read()
+                if self.folder.encode() in words and int(entry) != os.getpid():
+                    os.kill(int(entry), signal.SIGKILL)
+            except (OSError, ValueError):
+                continue        # not a process, or gone already
+
+    def rc(self, shell: str, system: str, script: str, word: str) -> Tuple[int, str]:
+        env = {"PATH": "%s/stubs:%s" % (self.folder, os.environ.get("PATH", os.defpath)),
+               "RC_LOG": self.log, "RC_SYSTEM": system, "RC_CONF": self.folder + "/rc.conf"}
+        out = os.path.join(self.folder, "out")
+        # A file: a pipe would be held open by a daemon that keeps it.
+        with open(out, "wb") as stream:
+            done = subprocess.run(shell.split() + [os.path.join(self.folder, "rc.d", script), word],
+                                  env=env, timeout=60, stdin=subprocess.DEVNULL, stdout=stream,
+                                  stderr=subprocess.STDOUT, cwd=self.folder)
+        with open(out, encoding="utf-8") as handle:
+            return done.returncode, handle.read()
+
+    def logged(self, text: str, path: str = "") -> None:
+        """Wait until a log holds a text."""
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            if os.path.exists(path or self.log):
+                with open(path or self.log, encoding="utf-8") as handle:
+                    if text in handle.read():
+                        return
+            time.sleep(0.02)
+        with open(self.log, encoding="utf-8") as handle:
+            self.fail("%r is not in the log:\n%s" % (text, handle.read()))
+
+    def live(self, system: str) -> None:
+        shell = self.prepare(system)
+        status = "check" if system == "openbsd" else "status"
+
+        def rc(word: str, script: str = "qualvosec") -> Tuple[int, str]:
+            return self.rc(shell, system, script, word)
+
+        self.assertEqual(rc(status)[0], 1)
+        self.assertEqual(rc("configtest"), (0, "qualvosec(ok)\n" if system == "openbsd" else ""))
+        self.write("etc/qualvosec/qualvosec.conf", "bad\n", 0o644)
+        self.assertNotEqual(rc("configtest")[0], 0)
+        self.write("etc/qualvosec/qualvosec.conf", "good\n", 0o644)
+        self.assertEqual(rc("start")[0], 0)
+        self.logged("client started")
+        self.assertEqual(rc(status)[0], 0)
+        self.assertEqual(rc("start")[0], 0 if system == "openbsd" else 1, "a second start")
+        self.assertEqual(rc("reload")[0], 0)
+        self.logged("client reloaded")
+        self.assertEqual(rc(status)[0], 0)
+        code, said = rc("restart")
+        self.assertEqual(code, 0, said)
+        self.logged("client stopped\nclient started")
+        self.assertEqual(rc("stop")[0], 0)
+        self.assertEqual(rc(status)[0], 1)
+        self.assertEqual(rc("nonsense")[0], 64)
+        with open(self.log, encoding="utf-8") as handle:
+            lines = [line for line in handle.read().splitlines() if line.startswith("client")]
+        self.assertEqual(lines, ["client " + word for word in (
+            "started", "reloaded", "stopped", "started", "stopped")])
+        self.live_server(shell, system, status)
+
+    def live_server(self, shell: str, system: str, status: str) -> None:
+        def rc(word: str) -> Tuple[int, str]:
+            return self.rc(shell, system, "qualvosec_server", word)
+
+        code, said = rc("start")
+        self.assertEqual(code, 0, said)
+        self.logged("serving %s" % self.folder)
+        self.assertTrue(os.path.exists(self.server_log))
+        owner = "_qualvosec-server" if system == "openbsd" else getpass.getuser()
+        self.logged("install -d -o %s -g %s -m 0750 " % (owner, owner), self.log + ".install")
+        os.rename(self.server_log, self.server_log + ".0")
+        self.assertEqual(rc("reload")[0], 0)
+        self.logged("reopened access_log")
+        self.assertTrue(os.path.exists(self.server_log))
+        self.assertEqual(rc(status)[0], 0)
+        self.assertEqual(rc("stop")[0], 0)
+        self.logged("stopped")
+        self.assertEqual(rc(status)[0], 1)
+
+    def test_script_of_freebsd_leads_a_whole_life(self) -> None:
+        self.live("freebsd")
+
+    def test_script_of_netbsd_leads_a_whole_life(self) -> None:
+        self.live("netbsd")
+
+    @unittest.skipUnless(shutil.which("pgrep") and shutil.which("pkill"),
+                         "pgrep and pkill are not installed")
+    def test_script_of_openbsd_leads_a_whole_life(self) -> None:
+        self.live("openbsd")
+
+    def test_script_of_openbsd_does_not_start_a_bad_configuration(self) -> None:
+        shell = self.prepare("openbsd")
+        self.write("etc/qualvosec/qualvosec.conf", "bad\n", 0o644)
+        self.assertEqual(self.rc(shell, "openbsd", "qualvosec", "start"),
+                         (1, "qualvosec(failed)\n"))
+
+    def test_nothing_starts_that_rc_conf_does_not_enable(self) -> None:
+        shell = self.prepare("freebsd")
+        self.write("rc.conf", "", 0o644)
+        self.assertEqual(self.rc(shell, "freebsd", "qualvosec", "start")[0], 1)
+        self.write("rc.conf", "qualvosec_enable=YES\nqualvosec_config=/nonexistent\n", 0o644)
+        code, said = self.rc(shell, "freebsd", "qualvosec", "start")
+        self.assertEqual(code, 1)
+        self.assertIn("/nonexistent is not readable", said)
+
+
+@unittest.skipUnless(MAKE, "make is not installed")
+class Presets(unittest.TestCase):
+    """make install-freebsd and the like, into a stage."""
+
+    def stage(self, system: str) -> str:
+        folder = tempfile.mkdtemp(prefix="qualvosec-test-")
+        self.addCleanup(shutil.rmtree, folder)
+        assert MAKE is not None
+        done = subprocess.run([MAKE, "install-" + system, "DESTDIR=" + folder,
+                               "PYTHON=" + sys.executable], cwd=ROOT, timeout=300,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT)
+        self.assertEqual(done.returncode, 0, done.stdout.decode())
+        return folder
+
+    def text(self, *parts: str) -> str:
+        with open(os.path.join(*parts), encoding="utf-8") as handle:
+            return handle.read()
+
+    def test_scripts_find_programs_configuration_and_users_of_their_system(self) -> None:
+        rows = {"freebsd": ("usr/local/etc/rc.d", "/usr/local/sbin/", "/usr/local/etc/qualvosec/",
+                            "_runas:=qualvosec}", "_runas:=qualvosec-server}"),
+                "netbsd": ("etc/rc.d", "/usr/pkg/sbin/", "/usr/pkg/etc/qualvosec/",
+                           "_runas:=qualvosec}", "_runas:=qualvosec-server}"),
+                "openbsd": ("etc/rc.d", "/usr/local/sbin/", " /etc/qualvosec/",
+                            '"_qualvosec"', '"_qualvosec-server"')}
+        for system, (place, sbin, config, user, server_user) in rows.items():
+            stage = self.stage(system)
+            first = self.text(stage, sbin.lstrip("/"), "qualvosec").split()[0][2:]
+            client = self.text(stage, place, "qualvosec")
+            server = self.text(stage, place, "qualvosec_server")
+            for text, name, owner in ((client, "qualvosec", user),
+                                      (server, "qualvosec-server", server_user)):
+                self.assertIn('"%s%s"' % (sbin, name), text, system)
+                self.assertIn("%s%s.conf" % (config, name.replace("-", "_")), text, system)
+                self.assertIn(owner, text, system)
+                # FreeBSD's is known by the process of daemon(8), not by its interpreter.
+                if system != "freebsd":
+                    self.assertIn('="%s' % first, text, system)
+                self.assertNotIn("/usr/pkg" if system != "netbsd" else "/usr/local", text)
+            self.assertTrue(os.path.exists(os.path.join(stage, config.strip(" /"), "helper.conf")))
+            paths = "share/qualvosec/qualvosec/paths.py"
+            self.assertIn('"/var/db/qualvosec"', self.text(
+                stage, "usr/pkg" if system == "netbsd" else "usr/local", paths), system)
+            self.assertFalse(os.path.exists(os.path.join(stage, "usr/local/lib")), "units")
+            self.assertEqual(os.path.exists(os.path.join(stage, "etc/sudoers.d")), False)
+
+
+class OpenRC(unittest.TestCase):
+
+    def run_script(self, name: str, tail: str) -> str:
+        """Read a script as openrc-run does, then run some lines; returns what they print."""
+        path = os.path.join(ROOT, "etc", "openrc", name)
+        text = ("RC_SVCNAME=%s; ebegin() { :; }; eend() { return $1; }\n"
+                "for word in use after need checkpath supervise-daemon; do\n"
+                "alias $word=\"echo $word\"; done\n. %s\n%s\n" % (name, path, tail))
+        done = subprocess.run([shutil.which("dash") or "sh", "-c", "eval \"$1\"", "sh", text],
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
+        self.assertEqual(done.returncode, 0, done.stdout)
+        return done.stdout.decode()
+
+    def test_scripts_supervise_a_process_in_the_foreground_as_its_own_user(self) -> None:
+        for name, user in (("qualvosec", "qualvosec"), ("qualvosec_server", "qualvosec-server")):
+            said = self.run_script(name, 'echo "$supervisor|$command_user|$respawn_max"; '
+                                   'echo "$command $command_args"')
+            program = "qualvosec" + name[9:].replace("_", "-")
+            self.assertEqual(said, "supervise-daemon|%s:%s|0\n/usr/local/sbin/%s -c "
+                             "/etc/qualvosec/%s.conf\n" % (user, user, program, name))
+
+    def test_scripts_leave_start_stop_and_status_to_openrc(self) -> None:
+        # Own ones would switch supervision off.
+        for name in ("qualvosec", "qualvosec_server"):
+            with open(os.path.join(ROOT, "etc", "openrc", name), encoding="utf-8") as handle:
+                functions = set(re.findall(r"^(\w+)\(\)", handle.read(), re.M))
+            self.assertEqual(functions & {"start", "stop", "status"}, set())
+            self.assertIn("reload", functions)
+
+    def test_reload_sends_hup_through_the_supervisor(self) -> None:
+        said = self.run_script("qualvosec", "reload")
+        self.assertEqual(said, "supervise-daemon qualvosec --signal HUP --pidfile "
+                               "/run/qualvosec.pid\n")
+
+
+if __name__ == "__main__":
+    unittest.main()
