@@ -109,6 +109,8 @@ SCENES: Dict[Tuple[str, str], Tuple[View, State, Facts]] = {
         view(), REPAIRING._replace(tries=1, begun=OPENS + 30), facts(record=OK)),
     ("patching", "repair while the clock is not plausible"): (
         view(), REPAIRING, facts(record=OK, clock_plausible=False)),
+    ("patching", "repair while no policy is known yet"): (
+        view(None, "unknown"), REPAIRING, facts(record=OK)),
     ("patching", "repair and nothing may start"): (
         view(), REPAIRING, facts(record=OK, now=CLOSES + 3600)),
     ("patching", "repair"): (view(), REPAIRING, facts(record=OK)),
@@ -119,6 +121,7 @@ SCENES: Dict[Tuple[str, str], Tuple[View, State, Facts]] = {
     ("patched", "no reboot is wanted, one is due"): (
         view(POLICY._replace(reboot="never")),
         patched(last=Result(window=W, outcome="ok", due="due")), facts()),
+    ("patched", "no policy is known yet"): (view(None, "unknown"), patched(), facts()),
     ("patched", "the clock is not plausible"): (view(), patched(), facts(clock_plausible=False)),
     ("patched", "the helper cannot be asked"): (
         view(), patched(), facts(alive=None, unanswered="no sudo")),
@@ -286,6 +289,20 @@ class RunTest(unittest.TestCase):
         other = POLICY._replace(weekdays=(4,))
         after, _ = step(view(other), state, facts(now=CLOSES + 60))
         self.assertEqual((after.last.window, after.last.outcome), (W, "missed"))
+
+    def test_a_window_is_missed_when_the_schedule_changes_while_it_could_be_caught_up(self) -> None:
+        late = POLICY._replace(catch_up=24)
+        state, _ = step(view(late), settled(since=OPENS - 3600), facts(now=OPENS - 600))
+        other = late._replace(weekdays=(4,))
+        after, _ = step(view(other), state, facts(now=CLOSES + 60))
+        self.assertEqual((after.last.window, after.last.outcome), (W, "missed"))
+
+    def test_what_a_clock_that_ran_ahead_left_behind_does_not_hold(self) -> None:
+        ahead = settled(since=OPENS + WEEK, hold=OPENS + WEEK, trouble="torn", seen=OPENS + WEEK)
+        after, _ = step(view(), ahead, facts())
+        self.assertEqual((after.since, after.hold, after.seen), (OPENS + 60,) * 3)
+        later = facts(now=OPENS + WEEK + 60)
+        self.assertEqual(step(view(), after, later)[1].kind, "upgrade")
 
     def test_a_veto_during_the_whole_window_is_its_outcome(self) -> None:
         state, _ = step(view(), settled(), facts(veto="moving house"))

@@ -18,6 +18,7 @@ from qualvosec.manifest.window import Zone
 FETCH_AHEAD_S = 600
 BOOT_SETTLES_S = 900
 OVERDUE_WINDOWS = 2
+ROUNDING_S = 5
 
 
 class View(NamedTuple):
@@ -105,3 +106,18 @@ def clock_plausible(now: int, uptime: int, seen: int, dated: Optional[bool]) -> 
     must have had fifteen minutes to settle and not be before what was seen.
     """
     return dated is True or (uptime > BOOT_SETTLES_S and now >= seen)
+
+
+def restarted(boot_id: str, noted: int, boot_now: str, uptime: int, now: int) -> bool:
+    """Say whether the host has booted since `boot_id` was noted, at the wall time `noted`.
+
+    The BSDs know only the time of the boot, which every step of the clock moves;
+    but a host that has not booted has been up for at least as long as it had been
+    then. Root's record names such a boot in words of sysctl(8): there the time
+    since the record decides.
+    """
+    if not boot_id or not boot_now or boot_now == boot_id:
+        return False
+    if boot_id.isdigit():
+        return uptime + ROUNDING_S < noted - int(boot_id)
+    return not boot_now.isdigit() or uptime + ROUNDING_S < now - noted

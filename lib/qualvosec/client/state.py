@@ -83,7 +83,7 @@ class State(NamedTuple):
     concluded: str = ""             # the newest window whose outcome is final
     schedule: str = ""              # manifest.policy.schedule_key
     since: int = 0                  # when this schedule was first seen
-    awaited: Tuple[str, int] = ("", 0)   # the window that comes next, its cut-off
+    awaited: Tuple[str, int] = ("", 0)   # the window that comes next, its end
     seen: int = 0                   # the latest time that was believed
     success: int = 0                # opening of the newest window with a success
     failures: int = 0               # windows concluded since then without one

@@ -30,9 +30,9 @@ from qualvosec.manifest.window import Opening
 
 WAKE_S = 60
 REBOOT_PATIENCE_S = 900
+REBOOT_DELAY_S = 60
 LOST_REQUEST_S = 60
 MAX_TRIES = 3
-ROUNDING_S = 5
 OTHER_BOOT = "the host was restarted, but not at our request"
 SEEN_EVERY_S = 3600
 
@@ -80,7 +80,7 @@ def step(view: View, state: State, facts: Facts) -> Step:
 
 def _notice_restart(state: State, facts: Facts) -> State:
     """Forget a reboot that was still wanted when somebody else has restarted the host."""
-    if state.phase == "rebooting" or not restarted(state.boot_id, state.noted, facts):
+    if state.phase == "rebooting" or not _restarted(state, facts):
         return state
     state = state._replace(boot_id="", last=state.last._replace(due="no", due_reasons=()))
     if state.reboot in ("verified", "no") and state.phase != "patched":
@@ -90,24 +90,16 @@ def _notice_restart(state: State, facts: Facts) -> State:
 
 def _remember_time(state: State, facts: Facts) -> State:
     """Move `seen` once an hour: often enough for a clock without a battery, and kind to disks."""
-    if facts.clock_plausible and not 0 <= facts.now - state.seen < SEEN_EVERY_S:
-        return state._replace(seen=facts.now)
-    return state
+    if not facts.clock_plausible:
+        return state
+    if not 0 <= facts.now - state.seen < SEEN_EVERY_S:
+        state = state._replace(seen=facts.now)
+    # What a clock that ran ahead has left behind would otherwise hold until it comes true.
+    return state._replace(since=min(state.since, facts.now), hold=min(state.hold, facts.now))
 
 
-def restarted(boot_id: str, noted: int, facts: Facts) -> bool:
-    """Say whether the host has booted since `boot_id` was noted, at the wall time `noted`.
-
-    The BSDs know only the time of the boot, which every step of the clock moves;
-    but a host that has not booted has been up for at least as long as it had been
-    then. Root's record names such a boot in words of sysctl(8): there the time
-    since the record decides.
-    """
-    if not boot_id or not facts.boot_id or facts.boot_id == boot_id:
-        return False
-    if boot_id.isdigit():
-        return facts.uptime + ROUNDING_S < noted - int(boot_id)
-    return not facts.boot_id.isdigit() or facts.uptime + ROUNDING_S < facts.now - noted
+def _restarted(state: State, facts: Facts) -> bool:
+    return outlook.restarted(state.boot_id, state.noted, facts.boot_id, facts.uptime, facts.now)
 
 
 # --- patching: a run or a repair was announced ---------------------------------------------------
@@ -143,14 +135,22 @@ def _repair(view: View, state: State, facts: Facts) -> Step:
     if state.tries and 0 <= facts.now - state.begun < LOST_REQUEST_S:
         return state, Action("wait", "the repair was requested",
                              state.begun + LOST_REQUEST_S, state.window)
-    if not facts.clock_plausible:
-        return state, Action("wait", "the clock is not plausible yet", facts.now + WAKE_S)
+    why = _undecided(view, facts)
+    if why:
+        return state, Action("wait", why, facts.now + WAKE_S)
     why = _forbidden(view, state, facts)
     if why:
         return state._replace(phase="patched", last=state.last._replace(reason=(
             "%s; not repaired: %s" % (state.last.reason, why))[:REASON_LENGTH])), AGAIN
     asked = state._replace(tries=state.tries + 1, begun=facts.now)
     return asked, Action("repair", "the run was interrupted", 0, state.window, state.deadline)
+
+
+def _undecided(view: View, facts: Facts) -> str:
+    """Return what has to be known first, or ""."""
+    if view.why == "unknown":
+        return view.detail or "no policy has arrived yet"
+    return "" if facts.clock_plausible else "the clock is not plausible yet"
 
 
 def _forbidden(view: View, state: State, facts: Facts) -> str:
@@ -175,10 +175,11 @@ def _patched(view: View, state: State, facts: Facts) -> Step:
     if facts.alive:
         return state, Action("watch", "running", window=state.window)
     policy = outlook.active(view)
-    if not state.boot_id or not _wanted(policy, state):
+    known = view.why != "unknown"
+    if not state.boot_id or (known and not _wanted(policy, state)):
         return _idle_again(_unwanted(policy, state))
-    if not facts.clock_plausible or facts.unanswered:
-        why = facts.unanswered or "the clock is not plausible yet"
+    why = _undecided(view, facts) or facts.unanswered
+    if why:
         return state, Action("wait", why, facts.now + WAKE_S)
     why = _forbidden(view, state, facts)
     if not why and not state.last.clean:
@@ -228,13 +229,14 @@ def _reboot(state: State, facts: Facts) -> Step:
 # --- rebooting: a reboot was announced -----------------------------------------------------------
 
 def _rebooting(view: View, state: State, facts: Facts) -> Step:
-    if restarted(state.boot_id, state.noted, facts):
+    if _restarted(state, facts):
         return _after_boot(state, facts)
     if facts.now < state.begun - WAKE_S:
         # The clock was set back: count the patience anew from here.
         return _note_boot(state._replace(begun=facts.now), facts), AGAIN
-    end = state.begun + _delay(facts.record) + REBOOT_PATIENCE_S
     record = facts.record if facts.alive is False else None
+    delay = record.reboot_delay if record is not None else REBOOT_DELAY_S
+    end = state.begun + delay + REBOOT_PATIENCE_S
     refused = facts.refused or (record.reboot_refused if record is not None else "")
     if refused:
         return _no_reboot(state, refused)
@@ -264,10 +266,6 @@ def _after_boot(state: State, facts: Facts) -> Step:
 
 def _note_boot(state: State, facts: Facts) -> State:
     return state._replace(boot_id=facts.boot_id or state.boot_id, noted=facts.now)
-
-
-def _delay(record: Optional[Record]) -> int:
-    return record.reboot_delay if record is not None else 60
 
 
 def _no_reboot(state: State, why: str) -> Step:
@@ -305,9 +303,8 @@ def _idle(view: View, state: State, facts: Facts) -> Step:
     if ahead is None:
         return state._replace(awaited=("", 0)), Action("wait", "no window lies ahead",
                                                        facts.now + WAKE_S)
-    awaited = (ahead.id, ahead.closes + policy.catch_up * window.HOUR_S)
-    return state._replace(awaited=awaited), Action("wait", "waiting for the next window",
-                                                   ahead.start, ahead.id)
+    state = state._replace(awaited=(ahead.id, ahead.closes))
+    return state, Action("wait", "waiting for the next window", ahead.start, ahead.id)
 
 
 def _adopt(view: View, state: State, facts: Facts) -> Optional[Step]:
