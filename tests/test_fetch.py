@@ -24,7 +24,7 @@ from tests import hostile
 from tests.test_download import CASES
 from tests.test_download import redirect
 
-URL = "https://patching.example.org/patch.yaml"
+URL = "http://patching.example.org/patch.yaml"
 HOST = "web01.example.org"
 ENTRY = b"web01.example.org:\n  patch: true\n  weekday: 1\n  hour: 3\n"
 POLICY = Policy(patch=True, weekdays=(1,), hour=3)
