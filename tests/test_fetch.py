@@ -3,6 +3,7 @@
 
 import hashlib
 import io
+import os
 import subprocess
 import sys
 import unittest
@@ -19,12 +20,15 @@ from qualvosec.client.fetchreply import Request
 from qualvosec.manifest import signature
 from qualvosec.manifest.policy import Policy
 
+from tests import DATA
 from tests import LIB
 from tests import hostile
 from tests.test_download import CASES
 from tests.test_download import redirect
 
 URL = "http://patching.example.org/patch.yaml"
+SECURE = "https://patching.example.org/patch.yaml"
+AUTHORITY = os.path.join(DATA, "tls", "ca.pem")
 HOST = "web01.example.org"
 ENTRY = b"web01.example.org:\n  patch: true\n  weekday: 1\n  hour: 3\n"
 POLICY = Policy(patch=True, weekdays=(1,), hour=3)
@@ -146,19 +150,21 @@ class WholeFile(unittest.TestCase):
             self.assertIn("set fqdn", reply.reason)
 
     def test_request_reaches_the_server_as_it_was_given(self) -> None:
-        server = Server(manifest=ENTRY)
-        fetch.answer(Request(URL, HOST, "QualvoSec 1", etag='"e"', last_modified="L", fresh=True,
-                             proxy="http://p:1", deadline_s=30), server)
+        server = Server()
+        server.answers[SECURE] = ENTRY
+        fetch.answer(Request(SECURE, HOST, "QualvoSec 1", etag='"e"', last_modified="L", fresh=True,
+                             proxy="http://p:1", deadline_s=30, ca_file=AUTHORITY), server)
         asked = server.asked[0]
         self.assertEqual((asked.url, asked.user_agent, asked.etag, asked.last_modified, asked.fresh,
                           asked.proxy, asked.limit),
-                         (URL, "QualvoSec 1", '"e"', "L", True, "http://p:1", 32 << 20))
+                         (SECURE, "QualvoSec 1", '"e"', "L", True, "http://p:1", 32 << 20))
         self.assertTrue(0 < asked.deadline_s <= 30)
         self.assertIsNotNone(asked.tls)
         self.assertEqual(len(server.asked), 1)
 
     def test_ca_file_that_is_missing_is_failed(self) -> None:
-        reply = ask(ENTRY, ca_file="/nowhere/ca.pem")
+        request = Request(SECURE, HOST, "Q", ca_file="/nowhere/ca.pem")
+        reply = fetch.answer(request, Server(manifest=ENTRY))
         self.assertEqual(reply.result, "failed")
         self.assertIn("ca_file '/nowhere/ca.pem'", reply.reason)
 
