@@ -84,6 +84,21 @@ def histories() -> Dict[str, int]:
     return counts
 
 
+def pairs() -> int:
+    """Crash a few histories at every pair of points; returns the number of broken ones."""
+    broken = total = 0
+    for seed in range(SEED, SEED + (0 if SMALL else 6)) or [SEED]:
+        played = simulate.planned(seed, singles=SMALL)
+        total += len(played)
+        for plan, problems in played:
+            broken += bool(problems)
+            for problem in problems:
+                sys.stdout.write("    %s; seed %d, crashes %s\n" % (problem, seed, plan))
+    sys.stdout.write("  %d crashes at every %s of points: %d histories broken\n" % (
+        total, "single one" if SMALL else "pair", broken))
+    return broken
+
+
 def bugs() -> List[str]:
     """Plant each bug; returns those that nothing noticed."""
     silent = []
@@ -103,6 +118,7 @@ def main() -> int:
     wrong = windows()
     sys.stdout.write("%d histories:\n" % HISTORIES)
     counts = histories()
+    counts["other faults"] += pairs()
     sys.stdout.write("planted bugs:\n")
     silent = bugs()
     for name, count in sorted(counts.items()):

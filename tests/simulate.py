@@ -46,7 +46,8 @@ class Crash(Exception):
 class History:
     """One random history; run() plays it, faults() judges it."""
 
-    def __init__(self, seed: int, tell: Optional[Callable[[str], None]] = None) -> None:
+    def __init__(self, seed: int, tell: Optional[Callable[[str], None]] = None,
+                 crash_at: Optional[Dict[int, bool]] = None) -> None:
         self.rng = rng = random.Random(seed)
         self.tell = tell
         self.real = 1700000000 + rng.randrange(400 * DAY)
@@ -72,6 +73,10 @@ class History:
         self.crashes = 0
         self.crash_at = {rng.randrange(1, 60): rng.random() < 0.4
                          for _ in range(rng.choice((0, 1, 1, 2, 2, 3)))}
+        self.planned = crash_at is not None     # these crashes, and no other mishap
+        if crash_at is not None:
+            self.crash_at = crash_at
+            self.policy = self.policy._replace(reboot="always", freeze=(), duration=240)
         self.problems: List[str] = []
         self.seen_results: Dict[str, Set[str]] = {}
         self.downs: List[Tuple[int, int]] = []   # real time, run number
@@ -181,7 +186,8 @@ class History:
             facts = self.facts(refused, writable)
             refused = ""
             after, action = steps.step(self.view(), self.state, facts)
-            if after != self.state or action.kind not in ("wait", "watch"):
+            telling = after._replace(seen=0) != self.state._replace(seen=0)
+            if telling or action.kind not in ("wait", "watch"):
                 self.point()
             if after != self.state:
                 if not writable:
@@ -189,7 +195,8 @@ class History:
                 self.disk = states.to_bytes(after)
                 self.note(self.state, after)
                 self.state = after
-                self.point()
+                if telling:
+                    self.point()
             if action.kind == "again":
                 continue
             if action.kind == "ask":
@@ -394,7 +401,7 @@ class History:
 
     def run(self) -> List[str]:
         """Play the whole history and return what it broke."""
-        self.play(self.script(), self.real + 9 * DAY)
+        self.play([] if self.planned else self.script(), self.real + 9 * DAY)
         self.calm()
         return self.faults()
 
@@ -427,6 +434,21 @@ class History:
             self.problems.append("the window %s was not used" % opening.id)
         if self.state is None or self.state.phase == "patched":
             self.problems.append("the daemon does not come to rest")
+
+
+def planned(seed: int, singles: bool) -> List[Tuple[Dict[int, bool], List[str]]]:
+    """Crash one history at every point alone, or at every pair of points, with and without power.
+
+    Returns (where, what it broke) for each.
+    """
+    calm = History(seed, crash_at={})
+    calm.run()
+    points = range(1, min(calm.points, 26) + 1)
+    plans: List[Dict[int, bool]] = [{one: power} for one in points for power in (False, True)]
+    if not singles:
+        plans = [{one: power, other: again} for one in points for other in points if one < other
+                 for power in (False, True) for again in (False, True)]
+    return [(plan, History(seed, crash_at=plan).run()) for plan in plans]
 
 
 def main(argv: List[str]) -> int:

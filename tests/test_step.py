@@ -456,6 +456,16 @@ class SimulationTest(unittest.TestCase):
             self.assertEqual(simulate.History(seed).run(), [],
                              "repeat with: python3 -m tests.simulate %d" % seed)
 
+    def test_a_crash_at_every_single_point_of_a_run_breaks_nothing(self) -> None:
+        for seed in (5, 11):
+            for plan, problems in simulate.planned(seed, singles=True):
+                self.assertEqual(problems, [], "seed %d, crashes %s" % (seed, plan))
+
+    @unittest.skipUnless(os.environ.get("QUALVOSEC_LONG"), "pairs of crashes: QUALVOSEC_LONG=1")
+    def test_crashes_at_every_pair_of_points_break_nothing(self) -> None:
+        for plan, problems in simulate.planned(5, singles=False):
+            self.assertEqual(problems, [], "crashes %s" % plan)
+
     def test_planted_bugs_are_noticed(self) -> None:
         names = sorted(seeded_bugs.BUGS)
         self.assertGreaterEqual(len(names), 10)
