@@ -18,6 +18,7 @@ DATADIR = $(PREFIX)/share/qualvosec
 DOCDIR = $(PREFIX)/share/doc/qualvosec
 MANDIR = $(PREFIX)/share/man
 CONFDIR = $(SYSCONFDIR)/qualvosec
+SAMPLEDIR = $(CONFDIR)
 # auto: below /var/lib on Linux, below /var/db elsewhere
 STATEDIR = auto
 HELPERSTATEDIR = auto
@@ -40,6 +41,10 @@ NEWSYSLOGDIR =
 SERVICEUSER = qualvosec
 # The embedded server's; never the one above, who may start root's helper.
 SERVERUSER = qualvosec-server
+# no: where a package's own scripts compile the modules.
+BYTECODE = yes
+# common, client, admin or server: for install-part, of which packages are made.
+PART =
 # yes: install even where others than root could change the interpreter, or where
 # the service user cannot reach it.
 TRUST_PYTHON = no
@@ -52,6 +57,7 @@ INSTALL = DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' SBINDIR='$(SBINDIR)' \
 	BASHCOMPDIR='$(BASHCOMPDIR)' RCSYSTEM='$(RCSYSTEM)' RCDIR='$(RCDIR)' \
 	SYSUSERSDIR='$(SYSUSERSDIR)' NEEDRESTARTDIR='$(NEEDRESTARTDIR)' \
 	LOGROTATEDIR='$(LOGROTATEDIR)' NEWSYSLOGDIR='$(NEWSYSLOGDIR)' \
+	SAMPLEDIR='$(SAMPLEDIR)' BYTECODE='$(BYTECODE)' \
 	PYTHON='$(PYTHON)' TRUST_PYTHON='$(TRUST_PYTHON)' \
 	sh tools/install.sh
 
@@ -107,6 +113,9 @@ install-admin:
 install-server:
 	@$(INSTALL) install server
 
+install-part:
+	@$(INSTALL) part $(PART)
+
 # Every part, with the paths and habits of one system.
 LINUX = UNITDIR='$(PREFIX)/lib/systemd/system' STATEDIR=/var/lib/qualvosec
 OPENRC = UNITDIR= RCSYSTEM=openrc RCDIR=/etc/init.d
@@ -140,5 +149,5 @@ uninstall:
 
 .PHONY: help demo test long e2e bench-idle bench-time bench-manifest \
 	install install-client install-admin install-server \
-	install-linux install-openrc install-freebsd install-openbsd install-netbsd \
+	install-part install-linux install-openrc install-freebsd install-openbsd install-netbsd \
 	install-users uninstall

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
 # Copy-install of QualvoSec: install.sh install|uninstall|users [client|admin|server ...]
+# `part` installs what is named and nothing that it shares with others (common), for packages.
 # Started by make, which hands over every directory as an environment variable;
 # the Makefile says what they mean. Writes below $DESTDIR only; `users` works on the
 # running system. Programs and the module tree are put in place by rename, so that a
@@ -49,6 +50,7 @@ check_paths() {
     plain_path DOCDIR "$DOCDIR"
     plain_path MANDIR "$MANDIR"
     plain_path CONFDIR "$CONFDIR"
+    plain_path SAMPLEDIR "$SAMPLEDIR"
     plain_path STATEDIR "$STATEDIR"
     plain_path HELPERSTATEDIR "$HELPERSTATEDIR"
     plain_path HELPERLOGDIR "$HELPERLOGDIR"
@@ -113,7 +115,7 @@ pages() { # the manual pages of the chosen parts, one a line
         case ${path##*/} in
         qualvosec-admin.* | qualvosec_admin.*) wanted admin || continue ;;
         qualvosec-server.* | qualvosec_server.*) wanted server || continue ;;
-        qualvosec-manifest.*) ;;
+        qualvosec-manifest.*) wanted common || continue ;;
         *) wanted client || continue ;;
         esac
         say "${path##*/}"
@@ -194,10 +196,7 @@ install_modules() {
         -e "s|^HELPER_STATE_DIR = \".*\"\$|HELPER_STATE_DIR = \"$HELPERSTATEDIR\"|" \
         -e "s|^HELPER_LOG_DIR = \".*\"\$|HELPER_LOG_DIR = \"$HELPERLOGDIR\"|" \
         -e "s|^SERVICE_USER = \".*\"\$|SERVICE_USER = \"$SERVICEUSER\"|"
-    # Without bytecode the resident daemon compiles at every start and is larger.
-    # -d: what the bytecode names as its source is the final place, not the stage.
-    "$interpreter" -IBS -m compileall -q -f -d "$DATADIR/qualvosec" "$new/qualvosec" ||
-        fail "byte-compiling failed"
+    if [ "$BYTECODE" = yes ]; then compile_modules; fi
     rm -rf "$DESTDIR$DATADIR/.qualvosec.old"
     if [ -d "$DESTDIR$DATADIR/qualvosec" ]; then
         mv "$DESTDIR$DATADIR/qualvosec" "$DESTDIR$DATADIR/.qualvosec.old"
@@ -205,6 +204,13 @@ install_modules() {
     mv "$new/qualvosec" "$DESTDIR$DATADIR/qualvosec"
     rmdir "$new"
     rm -rf "$DESTDIR$DATADIR/.qualvosec.old"
+}
+
+compile_modules() {
+    # Without bytecode the resident daemon compiles at every start and is larger.
+    # -d: what the bytecode names as its source is the final place, not the stage.
+    "$interpreter" -IBS -m compileall -q -f -d "$DATADIR/qualvosec" "$new/qualvosec" ||
+        fail "byte-compiling failed"
 }
 
 install_programs() {
@@ -220,14 +226,15 @@ install_programs() {
 # it always shows what this version knows.
 install_configs() {
     folder "$DESTDIR$CONFDIR"
+    folder "$DESTDIR$SAMPLEDIR"
     configs | while read -r name; do
-        place 0644 "etc/$name" "$DESTDIR$CONFDIR/$name.sample"
+        place 0644 "etc/$name" "$DESTDIR$SAMPLEDIR/$name.sample"
         if [ ! -e "$DESTDIR$CONFDIR/$name" ]; then
             place 0644 "etc/$name" "$DESTDIR$CONFDIR/$name"
         fi
     done
     if wanted admin; then
-        place 0644 etc/patch.yaml "$DESTDIR$CONFDIR/patch.yaml.sample"
+        place 0644 etc/patch.yaml "$DESTDIR$SAMPLEDIR/patch.yaml.sample"
     fi
     if wanted client; then
         for when in pre-patch post-patch pre-reboot; do
@@ -262,17 +269,19 @@ install_units() {
 }
 
 install_documents() {
-    folder "$DESTDIR$DOCDIR/examples"
-    for name in README.md CHANGELOG.md LICENSE; do
-        place 0644 "$name" "$DESTDIR$DOCDIR/$name"
-    done
+    folder "$DESTDIR$DOCDIR"
+    if wanted common; then
+        for name in README.md CHANGELOG.md LICENSE; do
+            place 0644 "$name" "$DESTDIR$DOCDIR/$name"
+        done
+    fi
+    if wanted client || wanted server; then folder "$DESTDIR$DOCDIR/examples"; fi
     if wanted client; then
         place 0644 etc/doas.conf.sample "$DESTDIR$DOCDIR/examples/doas.conf" \
             -e "$helper_sed" -e "s| nopass qualvosec as | nopass $SERVICEUSER as |"
     fi
     if wanted server; then
         place 0644 etc/nginx/qualvosec.conf "$DESTDIR$DOCDIR/examples/nginx-qualvosec.conf"
-        place 0644 etc/logrotate.d/qualvosec-server "$DESTDIR$DOCDIR/examples/logrotate"
     fi
 }
 
@@ -355,9 +364,9 @@ uninstall() {
         rm -f "$DESTDIR$where/$name"
     done
     configs | while read -r name; do
-        rm -f "$DESTDIR$CONFDIR/$name.sample"
+        rm -f "$DESTDIR$SAMPLEDIR/$name.sample"
     done
-    rm -f "$DESTDIR$CONFDIR/patch.yaml.sample"
+    rm -f "$DESTDIR$SAMPLEDIR/patch.yaml.sample"
     if [ -n "$SUDOERSDIR" ]; then rm -f "$DESTDIR$SUDOERSDIR/qualvosec"; fi
     if [ -n "$UNITDIR" ]; then
         units | while read -r name; do
@@ -367,7 +376,7 @@ uninstall() {
     for name in README.md CHANGELOG.md LICENSE; do
         rm -f "$DESTDIR$DOCDIR/$name"
     done
-    for name in doas.conf nginx-qualvosec.conf logrotate; do
+    for name in doas.conf nginx-qualvosec.conf; do
         rm -f "$DESTDIR$DOCDIR/examples/$name"
     done
     rm -rf "$DESTDIR$DATADIR/qualvosec" "$DESTDIR$DATADIR/.qualvosec.new" \
@@ -433,9 +442,12 @@ parts=${*:-client admin server}
 for part in $parts; do
     case $part in
     client | admin | server) ;;
+    common) [ "$verb" = part ] || fail "common: is part of every installation" ;;
     *) fail "$part: no such part: use client, admin or server" ;;
     esac
 done
+# What all parts share. Packages take each part on its own.
+[ "$verb" = part ] || parts="common $parts"
 system=$(uname -s)
 case $RCSYSTEM in
 freebsd | openbsd | netbsd) system=$RCSYSTEM ;;
@@ -464,10 +476,12 @@ check_paths
 helper_sed="s|/usr/local/libexec/qualvosec/qualvosec-helper|$LIBEXECDIR/qualvosec-helper|"
 
 case $verb in
-install)
+install | part)
     find_interpreter
-    folder "$DESTDIR$DATADIR"
-    install_modules
+    if wanted common; then
+        folder "$DESTDIR$DATADIR"
+        install_modules
+    fi
     install_programs
     install_configs
     install_sudoers
