@@ -178,7 +178,24 @@ def _suite(repo: str, suite: str, label: str, home: str) -> None:
     _run(_gpg(home) + ["--clearsign", "-o", signed, os.path.join(dist, "Release")], repo)
 
 
+def publish(directory: str, part: str, debs: str) -> None:
+    """Serve the .deb files of a directory as security updates below repo/PART."""
+    repo = os.path.join(directory, "repo", part)
+    shutil.copytree(debs, os.path.join(repo, "pool", "stable-security"))
+    home = os.path.join(directory, "gnupg")
+    try:
+        _suite(repo, "stable-security", "Debian-Security", home)
+    finally:
+        subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], check=False)
+
+
 def sources(port: int) -> str:
     """The sources.list that names this repository, with the key that signs it."""
     line = "deb [signed-by=/etc/apt/keyrings/e2e.gpg] http://127.0.0.1:%d %s main\n"
     return "".join(line % (port, suite) for suite, _ in SUITES)
+
+
+def more_sources(port: int, part: str) -> str:
+    """The line for what publish() serves."""
+    line = "deb [signed-by=/etc/apt/keyrings/e2e.gpg] http://127.0.0.1:%d/%s stable-security main\n"
+    return line % (port, part)

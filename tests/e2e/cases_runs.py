@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Trials of runs that go as planned: what is patched, how often, and what is rebooted."""
 
+import os
 import time
 from typing import Dict
 from typing import List
 
+from tests.e2e import aptrepo
+from tests.e2e import realdebs
 from tests.e2e import system
+from tests.e2e import webserver
 from tests.e2e.container import wait_for
 from tests.e2e.trial import OTHER
 from tests.e2e.trial import SERVICE
@@ -283,6 +287,29 @@ def unlisted_in_time(trial: Trial) -> None:
     check_equal(trial.admin_row(OTHER)["Status"], "never seen", "status of the other host")
 
 
+def real_updates(trial: Trial) -> None:
+    """Debian's own security updates, the interpreter among them, and the reboot after them."""
+    aptrepo.publish(os.path.dirname(trial.base.repo), "debian", realdebs.ensure("host"))
+    trial.configure()
+    source = aptrepo.more_sources(webserver.REPO_PORT, "debian")
+    trial.box.write("/etc/apt/sources.list", trial.box.read("/etc/apt/sources.list") + source)
+    trial.boot("e2e-victim")
+    trial.publish_open(security_only=True, reboot=True)
+    trial.start_service()
+    record = trial.finished_run(300)
+    check_equal(record["outcome"], "ok", "outcome (%s)" % record["reason"])
+    upgraded = names(record)
+    check("python3.11-minimal" in upgraded, "no new interpreter among %r" % upgraded)
+    check("e2e-victim" not in upgraded, "not a security update: e2e-victim")
+    check_equal(record["pending"], 1, "pending packages: e2e-victim alone")
+    wait_for("the reboot", lambda: trial.box.reboots == 1, 90)
+    trial.box.wait_booted()
+    wait_status(trial, "reboot", "state", "verified")
+    check_equal(trial.box.run(["dpkg", "--audit"]).out, "", "dpkg --audit")
+    stays("reboots", trial, 1)
+    no_failed_units(trial)
+
+
 LEAD_S = 690  # more than ten minutes: the fetch at start is not the one before the window
 
 
@@ -305,6 +332,7 @@ CASES = [
     Case("patch-false", "patch: false published in time is obeyed", patch_false_in_time, True),
     Case("unlisted", "not listed any more: nothing runs", unlisted_in_time, True),
     Case("window-open", "upgraded, one reboot, verified, listed as ok", window_open, True),
+    Case("real-updates", "Debian's own security updates, Python among them", real_updates),
     Case("doas", "the same through doas, no sudo on the host", doas),
     Case("whitelist", "only what matches is upgraded", whitelist),
     Case("blacklist", "what matches stays", blacklist),

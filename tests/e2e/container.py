@@ -6,8 +6,7 @@ time, and what a trial writes is gone with it. systemd-nspawn exits with 133 whe
 container reboots; the container is then started again at once and the reboot is
 counted. A time namespace per boot makes uptime and boot time look real inside.
 The network is a namespace of its own with only a loopback interface, which outlives
-the container's reboots. Only processes that were started here are ever ended; what
-an earlier run that was killed has left behind is removed by sweep().
+the container's reboots. Only processes that were started here are ever ended.
 """
 
 import os
@@ -25,8 +24,9 @@ from typing import NamedTuple
 from typing import Optional
 from typing import Tuple
 
+from tests.e2e import cgroups
+
 REBOOT = 133  # exit code of systemd-nspawn --keep-unit, see systemd-nspawn(1)
-CGROUPS = "/sys/fs/cgroup"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 POLL_S = 0.2
 BOOT_S = 60.0
@@ -61,7 +61,8 @@ def wait_for(what: str, condition: Callable[[], object], timeout_s: float) -> ob
         time.sleep(POLL_S)
 
 
-def _call(argv: List[str]) -> None:
+def call(argv: List[str]) -> None:
+    """Run a command to its end; ContainerError with its output if it fails."""
     done = subprocess.run(
         argv,
         stdin=subprocess.DEVNULL,
@@ -93,13 +94,13 @@ class Overlay:
             self.upper,
             self._work,
         )
-        _call(["mount", "-t", "overlay", "-o", options, "overlay", self.root])
+        call(["mount", "-t", "overlay", "-o", options, "overlay", self.root])
         self._mounted = True
 
     def unmount(self) -> None:
         """Unmount it; harmless when it is not mounted."""
         if self._mounted:
-            _call(["umount", "-l", self.root])
+            call(["umount", "-l", self.root])
             self._mounted = False
 
 
@@ -122,67 +123,6 @@ def prepare(root: str, name: str, script: str) -> str:
     return output
 
 
-def _cgroups(name: str) -> List[str]:
-    """Directories of a control group NAME below our own, in each hierarchy systemd uses.
-
-    nspawn --keep-unit makes its groups below the one it is started in: two containers
-    started in the same one would count each other's processes as their own.
-    """
-    found = []
-    with open("/proc/self/cgroup", encoding="ascii") as file:
-        for line in file:
-            number, controllers, path = line.rstrip("\n").split(":", 2)
-            if controllers == "name=systemd":
-                top = os.path.join(CGROUPS, "systemd")
-            elif number == "0":
-                unified = os.path.join(CGROUPS, "unified")
-                top = unified if os.path.isdir(unified) else CGROUPS
-            else:
-                continue
-            found.append(os.path.join(top, path.lstrip("/"), name))
-    return found
-
-
-def _remove_cgroup(path: str) -> None:
-    """Remove a control group and all below it, which must hold no process any more."""
-    for folder, _, _ in os.walk(path, topdown=False):
-        os.rmdir(folder)
-
-
-_ENTER_CGROUPS = """
-while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs"; shift; done
-shift
-exec "$@"
-"""
-
-
-def sweep(prefix: str, directory: str) -> None:
-    """Remove mounts and network namespaces PREFIX-PID-* whose process PID is no more."""
-
-    def is_left_over(name: str) -> bool:
-        words = name.split("-")
-        if words[0] != prefix or len(words) < 2 or not words[1].isdigit():
-            return False
-        return not os.path.exists("/proc/" + words[1])
-
-    with open("/proc/self/mounts", encoding="utf-8") as file:
-        points = [line.split()[1] for line in file]
-    for point in points:
-        if point.startswith(directory + "/") and is_left_over(point[len(directory) + 1 :]):
-            _call(["umount", "-l", point])
-    names = os.listdir("/run/netns") if os.path.isdir("/run/netns") else []
-    for name in names:
-        if is_left_over(name):
-            _call(["ip", "netns", "del", name])
-    for name in os.listdir(directory):
-        if is_left_over(name):
-            shutil.rmtree(os.path.join(directory, name))
-    for parent in {os.path.dirname(path) for path in _cgroups(prefix)}:
-        for name in os.listdir(parent):
-            if is_left_over(name):
-                _remove_cgroup(os.path.join(parent, name))
-
-
 class Container:
     """One system with systemd as PID 1; start(), run() as often as needed, stop()."""
 
@@ -199,18 +139,18 @@ class Container:
         self._stopping = False
         self._stop_lock = threading.Lock()
         self._netns = False
-        self._cgroups = _cgroups(name)
+        self._cgroups = cgroups.paths(name)
 
     # --- life ---------------------------------------------------------------------
 
     def create(self) -> None:
         """Mount the root directory and make the network; nothing runs yet."""
         self.overlay.mount()
-        _call(["ip", "netns", "add", self.name])
+        call(["ip", "netns", "add", self.name])
         self._netns = True
         for path in self._cgroups:
             os.makedirs(path, exist_ok=True)
-        _call(["ip", "-n", self.name, "link", "set", "lo", "up"])
+        call(["ip", "-n", self.name, "link", "set", "lo", "up"])
         self.write("/etc/machine-id", uuid.uuid4().hex + "\n")
         names = "%s %s" % (self.hostname, self.hostname.split(".")[0])
         self.write("/etc/hosts", "127.0.0.1 localhost\n127.0.1.1 %s\n" % names)
@@ -239,11 +179,11 @@ class Container:
             self._console.close()
         self.overlay.unmount()
         if self._netns:
-            _call(["ip", "netns", "del", self.name])
+            call(["ip", "netns", "del", self.name])
             self._netns = False
         for path in self._cgroups:
             if os.path.isdir(path):
-                _remove_cgroup(path)
+                cgroups.remove(path)
         left = "/run/systemd/nspawn/propagate/" + self.name
         if os.path.isdir(left):  # nspawn does not remove it where /run is no tmpfs
             os.rmdir(left)
@@ -274,7 +214,7 @@ class Container:
             boottime = int(time.clock_gettime(7))  # CLOCK_BOOTTIME: no name before Python 3.7
             self._event("boot")
             self._nspawn = subprocess.Popen(
-                ["sh", "-ec", _ENTER_CGROUPS, "sh"]
+                ["sh", "-ec", cgroups.ENTER, "sh"]
                 + self._cgroups
                 + ["--", "setpriv", "--pdeathsig", "KILL"]
                 + ["unshare", "--time", "--boottime", "-%d" % boottime]

@@ -28,6 +28,7 @@ from tests.e2e import cases_abuse  # noqa: E402
 from tests.e2e import cases_faults  # noqa: E402
 from tests.e2e import cases_runs  # noqa: E402
 from tests.e2e import container  # noqa: E402
+from tests.e2e import leftovers  # noqa: E402
 from tests.e2e import system  # noqa: E402
 from tests.e2e import tree  # noqa: E402
 from tests.e2e import trial  # noqa: E402
@@ -178,7 +179,7 @@ def main(argv: List[str]) -> int:
         return 2
     os.environ["PATH"] = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     signal.signal(signal.SIGTERM, _terminate)
-    container.sweep(PREFIX, SCRATCH)
+    leftovers.sweep(PREFIX, SCRATCH)
     start = time.monotonic()
     work = tempfile.mkdtemp(prefix="%s-%d-" % (PREFIX, os.getpid()), dir=SCRATCH)
     os.chmod(work, 0o755)

@@ -44,6 +44,13 @@ TREES: Dict[str, Tree] = {
             + ["ca-certificates", "iproute2", "procps", "apt-utils", "make"],
         ),
         Tree("newcomer", "bookworm", ["git", "make", "python3"]),
+        Tree(
+            "managers",
+            "bookworm",
+            ["python3", "rpm", "createrepo-c", "dnf", "zypper", "pacman-package-manager"]
+            + ["zstd", "procps"],
+        ),
+        Tree("dnf5", "trixie", ["python3", "rpm", "createrepo-c", "dnf5", "procps"]),
     )
 }
 
@@ -73,14 +80,17 @@ def mirror_of(suite: str) -> str:
     for release, uri, _, _ in targets:
         if release == suite:
             return uri
-    # Every suite of Debian lies in one archive: a machine with another release serves as well.
+    # One archive holds every release, another every release's security suite: a machine with
+    # another release serves as well.
     for release, uri, _, _ in targets:
-        if "-" not in release:
+        if release.partition("-")[2] == suite.partition("-")[2]:
             return uri
-    raise TreeError("apt knows no Debian mirror: add one to its sources and run apt-get update")
+    raise TreeError(
+        "apt knows no Debian mirror for %s: add one to its sources and run apt-get update" % suite
+    )
 
 
-def _apt_proxy() -> List[str]:
+def apt_proxy() -> List[str]:
     """The proxy settings of this machine's apt, as options."""
     out = subprocess.run(
         ["apt-config", "dump", "Acquire::http::Proxy"], stdout=subprocess.PIPE, check=False
@@ -92,7 +102,7 @@ def _build_command(tree: Tree, target: str) -> List[str]:
     mirror = mirror_of(tree.suite)
     include = "--include=" + ",".join(tree.packages)
     if shutil.which("mmdebstrap"):
-        options = ['Acquire::Check-Valid-Until "false"', 'Acquire::Retries "3"'] + _apt_proxy()
+        options = ['Acquire::Check-Valid-Until "false"', 'Acquire::Retries "3"'] + apt_proxy()
         return (
             ["mmdebstrap", "--mode=root", "--variant=minbase", include]
             + ["--aptopt=" + option for option in options]
