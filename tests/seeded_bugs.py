@@ -154,8 +154,7 @@ QUICK = (
     "windows from before the schedule are caught up", "runs start a minute early",
     "the clock is believed at once", "the outcome is not taken over",
     "an old record is taken for the new one", "a reboot that takes long is asked for again",
-    "a host that came back is rebooted once more", "the reboot has no deadline",
-    "the veto is not looked at", "the state is saved after the action")
+    "a host that came back is rebooted once more", "the reboot has no deadline")
 
 
 @contextlib.contextmanager

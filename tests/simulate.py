@@ -454,7 +454,7 @@ def planned(seed: int, singles: bool) -> List[Tuple[Dict[int, bool], List[str]]]
 def main(argv: List[str]) -> int:
     """Tell the history of each seed."""
     for seed in argv:
-        history = History(int(seed), lambda text: sys.stdout.write(text + "\n"))
+        history = History(int(seed), print)
         sys.stdout.write("%s\nfaults: %s\n" % (history.policy, history.run()))
     return 0
 

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What lies ahead of a host and behind it, and when its clock may be believed."""
+
+import unittest
+from typing import Any
+
+from qualvosec.client import outlook
+from qualvosec.client.outlook import View
+from qualvosec.client.state import State
+from qualvosec.manifest import window
+from qualvosec.manifest.policy import Policy
+from qualvosec.manifest.policy import schedule_key
+
+OPENS = window.opens_of("20261124T0215Z")
+CLOSES = OPENS + 3600
+WEEK = 7 * 86400
+POLICY = Policy(patch=True, reboot="always", weekdays=(1,), hour=2, minute=15)
+
+
+def view(policy: Any = POLICY, why: str = "") -> View:
+    return View(policy, why, "", "web01.example.org", lambda instant: 0)
+
+
+def settled(**fields: Any) -> State:
+    return State(schedule=schedule_key(POLICY), since=OPENS - WEEK, seen=OPENS)._replace(**fields)
+
+
+class OutlookTest(unittest.TestCase):
+    def test_the_next_start_is_one_that_was_not_used(self) -> None:
+        state = settled(consumed=((OPENS + WEEK, CLOSES + WEEK),))
+        found = outlook.next_start(view(), state, OPENS)
+        assert found is not None
+        self.assertEqual(found.opens, OPENS + 2 * WEEK)
+        self.assertIsNone(outlook.next_start(view(None, "unlisted"), state, OPENS))
+
+    def test_one_fetch_belongs_to_each_start(self) -> None:
+        for now, fetched, due in (
+                (OPENS - 601, 0, False), (OPENS - 600, OPENS - 7000, True),
+                (OPENS - 300, OPENS - 600, False), (OPENS - 300, OPENS - 601, True),
+                (OPENS - 300, OPENS + 5, True), (OPENS, 0, False)):
+            self.assertEqual(outlook.fetch_due(view(), settled(), now, fetched), due, now)
+
+    def test_overdue_after_two_windows_without_success(self) -> None:
+        state = settled(success=OPENS, since=OPENS - WEEK)
+        self.assertFalse(outlook.overdue(view(), state, CLOSES + 2 * WEEK - 1))
+        self.assertTrue(outlook.overdue(view(), state, CLOSES + 2 * WEEK))
+        self.assertTrue(outlook.overdue(view(), state._replace(failures=2), OPENS))
+        self.assertFalse(outlook.overdue(view(), State(), OPENS))
+        self.assertFalse(outlook.overdue(view(POLICY._replace(patch=False)), state, OPENS * 2))
+
+    def test_when_a_clock_is_plausible(self) -> None:
+        for uptime, seen, dated, plausible in (
+                (10, 0, None, False), (10, 0, True, True), (901, OPENS, None, True),
+                (901, OPENS + 1, None, False), (901, OPENS + 1, True, True),
+                (901, OPENS, False, True), (900, 0, None, False)):
+            self.assertEqual(outlook.clock_plausible(OPENS, uptime, seen, dated), plausible)
+
+
+if __name__ == "__main__":
+    unittest.main()

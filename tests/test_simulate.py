@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Whatever the clock, the power and the network do: never twice, never outside, never silent."""
+
+import os
+import random
+import time
+import unittest
+
+from tests import seeded_bugs
+from tests import simulate
+
+
+class SimulationTest(unittest.TestCase):
+    def test_random_histories_keep_every_promise(self) -> None:
+        long = bool(os.environ.get("QUALVOSEC_LONG"))
+        first = int(os.environ.get("QUALVOSEC_SEED", 0)) or random.Random(
+            time.time()).randrange(1 << 40)
+        for seed in range(first, first + (3000 if long else 60)):
+            self.assertEqual(simulate.History(seed).run(), [],
+                             "repeat with: python3 -m tests.simulate %d" % seed)
+
+    def test_a_crash_at_every_single_point_of_a_run_breaks_nothing(self) -> None:
+        for seed in (5,):
+            for plan, problems in simulate.planned(seed, singles=True):
+                self.assertEqual(problems, [], "seed %d, crashes %s" % (seed, plan))
+
+    @unittest.skipUnless(os.environ.get("QUALVOSEC_LONG"), "pairs of crashes: QUALVOSEC_LONG=1")
+    def test_crashes_at_every_pair_of_points_break_nothing(self) -> None:
+        for plan, problems in simulate.planned(5, singles=False):
+            self.assertEqual(problems, [], "crashes %s" % plan)
+
+    def test_planted_bugs_are_noticed(self) -> None:
+        names = list(seeded_bugs.BUGS)
+        self.assertGreaterEqual(len(names), 10)
+        if not os.environ.get("QUALVOSEC_LONG"):
+            names = list(seeded_bugs.QUICK)
+        for name in names:
+            self.assertGreater(seeded_bugs.caught(name, 600), 0, name)
+
+
+if __name__ == "__main__":
+    unittest.main()
