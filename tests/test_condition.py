@@ -90,6 +90,15 @@ class Findings(unittest.TestCase):
         found = self.words(situation("unlisted", veto="x"))
         self.assertEqual([bad for _, bad in found], sorted((bad for _, bad in found), reverse=True))
 
+    def test_a_stuck_safeguard_names_its_way_out(self) -> None:
+        state = ran("interrupted")
+        state = state._replace(last=state.last._replace(clean=False))
+        for s, command in ((situation(state=state), "qualvosec reset interrupted"),
+                           (situation(waiting="the clock is not plausible yet"),
+                            "qualvosec reset clock")):
+            with self.subTest(command=command):
+                self.assertIn(command, condition.findings(s)[0].text)
+
     def test_an_alive_run_is_not_judged_by_the_one_before_it(self) -> None:
         self.assertEqual(self.words(situation(running_since=NOW, state=ran("failed"))),
                          [("running", False)])

@@ -33,7 +33,9 @@ acceptance.fetch_argv = lambda: [sys.executable, "-IS", %(folder)r + "/fetch.py"
 if len(sys.argv) > 3:
     from qualvosec.client.commands import main
 else:
+    from qualvosec.client import daemon
     from qualvosec.client.daemon import main
+    daemon.LONGEST_WAIT_S = 0.3
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -151,6 +153,33 @@ class Lifetime(DaemonCase):
         self.assertEqual(code, 1)
         self.assertEqual(said.count("\n"), 1)
         self.assertNotIn("Traceback", said)
+
+
+class Renewal(DaemonCase):
+    def test_changed_program_files_start_it_anew_under_the_same_process_id(self) -> None:
+        process = self.start()
+        self.wait_for("manifest accepted")
+        with open(self.path("launch.py"), "a", encoding="ascii") as stream:
+            stream.write("# newer\n")
+        self.wait_for("own files have changed: starting anew")
+        end = time.monotonic() + 20
+        while self.log().count("INFO started") < 2:
+            self.assertLess(time.monotonic(), end, self.log())
+            time.sleep(0.02)
+        self.assertTrue(self.status()["healthy"])
+        self.assertIsNone(process.poll())
+
+    def test_it_does_not_start_anew_while_a_run_is_alive(self) -> None:
+        self.edge.answer("status", alive=True, window="20261124T0215Z", finished=0, outcome="",
+                         phase="commit")
+        self.start()
+        self.wait_for("manifest accepted")
+        with open(self.path("launch.py"), "a", encoding="ascii") as stream:
+            stream.write("# newer\n")
+        time.sleep(1.5)
+        self.assertNotIn("starting anew", self.log())
+        self.edge.answer("status", window="20261124T0215Z")
+        self.wait_for("own files have changed: starting anew")
 
 
 class Reload(DaemonCase):

@@ -22,6 +22,7 @@ from qualvosec.useragent import Token
 
 STALLED_S = 3 * 3600
 DISTRUST_S = 900
+CLOCK_DOUBT = "clock is not plausible"
 BAD_OUTCOMES = ("failed", "refused", "locked", "interrupted", "missed", "unsupported")
 
 
@@ -98,8 +99,10 @@ def _about_runs(s: Situation) -> List[Finding]:
         found.append(Finding("running", "a package run is alive since %s"
                              % window_id(s.running_since), bad=stalled))
     elif last.outcome in BAD_OUTCOMES:
-        found.append(Finding(last.outcome, "window %s: %s: %s"
-                             % (last.window, last.outcome, last.reason or "no reason given")))
+        way_out = "" if last.clean else "; once the package database is in order: %s" % (
+            "qualvosec reset interrupted")
+        found.append(Finding(last.outcome, "window %s: %s: %s%s" % (
+            last.window, last.outcome, last.reason or "no reason given", way_out)))
     elif last.outcome == "partial":
         found.append(Finding("partial", "window %s: %d packages were kept back: %s"
                              % (last.window, last.kept, last.reason), bad=False))
@@ -128,6 +131,10 @@ def _about_host(s: Situation) -> List[Finding]:
         found.append(Finding("helper", "the root helper cannot be asked: " + s.unanswered))
     if s.config_fault:
         found.append(Finding("config", "the configuration was not taken over: " + s.config_fault))
+    if CLOCK_DOUBT in s.waiting:
+        found.append(Finding("clock", "the clock is not believed until a fetch or fifteen minutes"
+                             " after the boot confirm it: if the time is right: qualvosec reset"
+                             " clock", bad=False))
     if s.veto:
         found.append(Finding("veto", "vetoed on this host: " + s.veto, bad=False))
     return found
