@@ -121,6 +121,31 @@ class Writing(Folder):
         self.assertEqual(calls, ["fsync", "rename", "fsync"])
 
 
+    def test_what_is_raised_before_the_rename_keeps_the_old_file_and_leaves_nothing(self) -> None:
+        path = self.make("a", b"old")
+
+        def refuse() -> None:
+            self.assertEqual(files.read_bounded(self.path(".a.new"), 10), b"new")
+            raise files.FileError("a: was changed meanwhile")
+
+        with self.assertRaises(files.FileError) as caught:
+            files.write_atomic(path, b"new", before_rename=refuse)
+        self.assertEqual(str(caught.exception), "a: was changed meanwhile")
+        self.assertEqual(files.read_bounded(path, 10), b"old")
+        self.assertEqual(os.listdir(self.folder), ["a"])
+
+    def test_an_owner_that_cannot_be_given_fails_and_a_fitting_one_is_not_asked_for(self) -> None:
+        path = self.make("a", b"old")
+        with mock.patch("os.fchown", side_effect=OSError(1, "Operation not permitted")):
+            info = os.stat(path)
+            files.write_atomic(path, b"new", owner=(info.st_uid, info.st_gid))
+            with self.assertRaises(files.FileError) as caught:
+                files.write_atomic(path, b"newer", owner=(info.st_uid + 1, info.st_gid))
+        self.assertIn("operation not permitted", str(caught.exception))
+        self.assertEqual(files.read_bounded(path, 10), b"new")
+        self.assertEqual(os.listdir(self.folder), ["a"])
+
+
 class Locking(Folder):
     def test_a_second_holder_gets_none_until_the_first_lets_go(self) -> None:
         first = files.lock_file(self.path("lock"))

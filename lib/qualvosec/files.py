@@ -13,7 +13,9 @@ import os
 import stat
 import time
 from typing import AbstractSet
+from typing import Callable
 from typing import Optional
+from typing import Tuple
 
 
 class FileError(Exception):
@@ -49,11 +51,11 @@ def read_bounded(path: str, limit: int, uid: Optional[AbstractSet[int]] = None,
                             % (path, info.st_mode & 0o7777))
         if info.st_size > limit:
             raise FileError("%s: is larger than %d bytes: refused" % (path, limit))
-        data = b""
+        data = bytearray()
         while len(data) <= limit:
             piece = os.read(fd, min(65536, limit + 1 - len(data)))
             if not piece:
-                return data
+                return bytes(data)
             data += piece
         raise FileError("%s: is larger than %d bytes: refused" % (path, limit))
     except OSError as error:
@@ -69,12 +71,16 @@ def write_all(fd: int, data: bytes) -> None:
         view = view[os.write(fd, view):]
 
 
-def write_atomic(path: str, data: bytes, mode: int = 0o600,
-                 dir_fd: Optional[int] = None) -> None:
+def write_atomic(path: str, data: bytes, mode: int = 0o600, dir_fd: Optional[int] = None,
+                 owner: Optional[Tuple[int, int]] = None,
+                 before_rename: Optional[Callable[[], None]] = None) -> None:
     """Replace `path` by `data`, durably, or leave it as it was.
 
-    Raises FileError (its __cause__ is the OSError). The temporary file does not
-    outlive a failure; one left by a power cut is overwritten by the next write.
+    `owner` is the uid and gid to give the file. `before_rename` is the last thing
+    that is called before the new file takes the name; the write ends with the
+    FileError that it raises. Raises FileError (its __cause__ is the OSError, if
+    any). The temporary file does not outlive a failure; one left by a power cut
+    is overwritten by the next write.
     """
     folder, name = os.path.split(path)
     temporary = os.path.join(folder, ".%s.new" % name)
@@ -86,16 +92,30 @@ def write_atomic(path: str, data: bytes, mode: int = 0o600,
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         fd = os.open(temporary, flags, 0o600, dir_fd=dir_fd)
         try:
+            if owner is not None:
+                _give(fd, owner)
             os.fchmod(fd, mode)
             write_all(fd, data)
             os.fsync(fd)
         finally:
             os.close(fd)
+        if before_rename is not None:
+            before_rename()
         os.rename(temporary, path, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
         sync_directory(folder or ".", dir_fd)
     except OSError as error:
         _discard(temporary, dir_fd)
         raise _reason(path, error) from error
+    except FileError:
+        _discard(temporary, dir_fd)
+        raise
+
+
+def _give(fd: int, owner: Tuple[int, int]) -> None:
+    """Change owner and group where they differ: who owns the file may not repeat them always."""
+    info = os.fstat(fd)
+    if (info.st_uid, info.st_gid) != owner:
+        os.fchown(fd, *owner)
 
 
 def _discard(path: str, dir_fd: Optional[int]) -> None:
