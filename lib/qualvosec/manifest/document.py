@@ -65,7 +65,9 @@ class Explanation(NamedTuple):
     problems: List[Problem]
 
 
-class _Finding(NamedTuple):
+class Finding(NamedTuple):
+    """A fault or warning of parsed entries, its place still a path."""
+
     path: Path
     what: str
     fix: str
@@ -102,12 +104,12 @@ def _mark(marks: Mapping[Path, Mark], path: Path) -> Mark:
     return Mark(1, 1)
 
 
-def _from_fault(fault: schema.Fault) -> _Finding:
+def _from_fault(fault: schema.Fault) -> Finding:
     """Put the names of the levels in front, unless the text begins with them."""
     names = [safe(part, 253) for part in fault.path if isinstance(part, str)]
     if fault.what.startswith(names[-1] + ": "):
         names.pop()
-    return _Finding(fault.path, ": ".join(names + [fault.what]), fault.fix)
+    return Finding(fault.path, ": ".join(names + [fault.what]), fault.fix)
 
 
 def read(data: bytes, today: int) -> Document:
@@ -128,6 +130,13 @@ def read(data: bytes, today: int) -> Document:
         marks = _locate(data, _paths(reading.findings))
         problems.extend(_problem(finding, marks) for finding in reading.findings)
     return Document(hosts, header, sorted(problems))
+
+
+def findings(entries: Mapping[str, object], today: int) -> List[Finding]:
+    """Return what is wrong with hosts that were parsed, among the sections that they use."""
+    reading = _Reading(entries, today, [])
+    reading.hosts()
+    return reading.findings
 
 
 def _damaged(data: bytes, faults: List[YamlError]) -> Dict[str, List[Problem]]:
@@ -152,13 +161,13 @@ def _of_text(fault: YamlError) -> Problem:
     return Problem(fault.line, fault.column, fault.what, fault.fix)
 
 
-def _paths(findings: List[_Finding]) -> Set[Path]:
+def _paths(findings: List[Finding]) -> Set[Path]:
     paths = {finding.path for finding in findings}
     paths.update(finding.other for finding in findings if finding.other is not None)
     return paths
 
 
-def _problem(finding: _Finding, marks: Mapping[Path, Mark]) -> Problem:
+def _problem(finding: Finding, marks: Mapping[Path, Mark]) -> Problem:
     mark = _mark(marks, finding.path)
     what = finding.what
     if finding.other is not None:
@@ -166,19 +175,19 @@ def _problem(finding: _Finding, marks: Mapping[Path, Mark]) -> Problem:
     return Problem(mark.line, mark.column, what, finding.fix, finding.severity)
 
 
-def _unknown_section(name: str) -> _Finding:
+def _unknown_section(name: str) -> Finding:
     near = did_you_mean(name, schema.RESERVED)
-    return _Finding((name,), "%s: unknown section" % safe(name, 80),
+    return Finding((name,), "%s: unknown section" % safe(name, 80),
                     "did you mean %s?" % near if near else "remove it: no host starts with a dot")
 
 
-def _misnamed(name: str, wrong: str) -> _Finding:
-    return _Finding((name,), "%s: %s" % (safe(name, 253), wrong),
+def _misnamed(name: str, wrong: str) -> Finding:
+    return Finding((name,), "%s: %s" % (safe(name, 253), wrong),
                     "write the host's full name: letters, digits, hyphens, dots")
 
 
-def _twice(name: str, first: str) -> _Finding:
-    return _Finding((name,), "%s: the same host is on line" % safe(name, 253),
+def _twice(name: str, first: str) -> Finding:
+    return Finding((name,), "%s: the same host is on line" % safe(name, 253),
                     "keep one of the two", other=(first,))
 
 
@@ -186,7 +195,7 @@ class _Reading:
     """One pass over the root entries; collects findings."""
 
     def __init__(self, root: Mapping[str, object], today: int, damaged: List[str]) -> None:
-        self.findings: List[_Finding] = []
+        self.findings: List[Finding] = []
         self._root = root
         self._today = today
         self._damaged = damaged
@@ -242,7 +251,7 @@ class _Reading:
         return header
 
     def _add(self, path: Path, what: str, fix: str, severity: str = "error") -> None:
-        self.findings.append(_Finding(path, what, fix, severity))
+        self.findings.append(Finding(path, what, fix, severity))
 
     def _host(self, name: str, fields: object) -> Optional[Policy]:
         # Most entries of a large manifest are alike but for their name.
