@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Command line and configuration -> settings; settings -> the bytes of the manifest.
+
+An option of the command line stands in for the key of the same meaning; the configuration may
+be missing unless it was named. The manifest comes from a file, from its web server or by stdin.
+"""
+
+import argparse
+import os
+import sys
+from typing import NamedTuple
+
+from qualvosec import download
+from qualvosec import files
+from qualvosec import paths
+from qualvosec import tls
+from qualvosec.admin import config
+from qualvosec.admin.terminal import AdminError
+from qualvosec.admin.terminal import UsageError
+
+CONFIG_NAME = "qualvosec_admin.conf"
+
+
+class Manifest(NamedTuple):
+    """The bytes of a manifest and the name to show for it."""
+
+    name: str
+    data: bytes
+
+
+def settings(options: argparse.Namespace) -> config.Config:
+    """Return the configuration with the command line's own settings put over it."""
+    path = options.config or os.path.join(paths.CONFIG_DIR, CONFIG_NAME)
+    try:
+        found = config.read(path)
+    except config.ConfigError as error:
+        cause = error.__cause__
+        is_missing = isinstance(getattr(cause, "__cause__", None), FileNotFoundError)
+        if options.config or not is_missing:
+            raise UsageError(str(error)) from None
+        found = config.Config()
+    if options.manifest:
+        found = found._replace(manifest=options.manifest)
+    logs = [path for group in getattr(options, "log", None) or [] for path in group]
+    if logs:
+        found = found._replace(log_file_path=tuple(logs))
+    return found
+
+
+def load(settings: config.Config) -> Manifest:
+    """Read the manifest from where the settings say; raises AdminError."""
+    place = settings.source()
+    if not place:
+        raise UsageError("manifest: is not set: give --manifest FILE or set it in %s"
+                         % os.path.join(paths.CONFIG_DIR, CONFIG_NAME))
+    try:
+        if place == "-":
+            data = sys.stdin.buffer.read(download.MAX_MANIFEST_BYTES + 1)
+            if len(data) > download.MAX_MANIFEST_BYTES:
+                raise AdminError("stdin: more than %d bytes: refused" % download.MAX_MANIFEST_BYTES)
+            return Manifest("stdin", data)
+        if place.startswith(("http://", "https://")):
+            secure = tls.context(settings.ca_file) if place.startswith("https") else None
+            answer = download.fetch(download.Request(
+                place, "QualvoSec-admin/" + paths.VERSION, fresh=True, tls=secure))
+            return Manifest(place, answer.body())
+        # The published file is often a symbolic link, and the administrator's own.
+        data = files.read_bounded(os.path.realpath(place), download.MAX_MANIFEST_BYTES)
+        return Manifest(place, data)
+    except (download.DownloadError, tls.TlsError) as error:
+        raise AdminError(str(error)) from None
+    except files.FileError as error:
+        raise AdminError("manifest: %s" % error) from None

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What every command of qualvosec-admin shares: where it writes, and how it fails.
+
+Errors are one line: object, what is wrong, what to do. Only commands.main() catches them.
+Everything that goes to stderr is made safe for a terminal here; what goes to stdout is made
+safe by who knows what may be in it.
+"""
+
+import argparse
+import os
+from typing import Callable
+from typing import NamedTuple
+from typing import Optional
+from typing import TextIO
+
+from qualvosec.safetext import safe
+
+DONE, FAILED, USAGE = 0, 1, 2
+
+
+class AdminError(Exception):
+    """A command cannot do its work; one line: object, what is wrong, what to do."""
+
+
+class UsageError(AdminError):
+    """The command line or the configuration is not complete."""
+
+
+class Terminal(NamedTuple):
+    """Where a command writes, and what time it is."""
+
+    out: TextIO
+    err: TextIO
+    now: int
+    width: Optional[int]
+
+    def say(self, text: str) -> None:
+        """Print lines to stdout."""
+        _write(self.out, text)
+
+    def warn(self, text: str) -> None:
+        """Print one line to stderr."""
+        _write(self.err, "qualvosec-admin: %s\n" % safe(text, 1000))
+
+
+def _write(stream: TextIO, text: str) -> None:
+    # A terminal in the C locale takes ASCII only; escapes are better than a traceback.
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
+Action = Callable[[argparse.Namespace, Terminal], int]
+# add(name, action, help): a parser that knows -c and --manifest already
+Add = Callable[[str, Action, str], argparse.ArgumentParser]
+
+
+def width_of(out: TextIO) -> Optional[int]:
+    """Return the width of a terminal; None for a file or pipe, and where nobody set one."""
+    try:
+        return os.get_terminal_size(out.fileno()).columns or None
+    except (OSError, ValueError):
+        return None
+
+
+def count(number: int, noun: str) -> str:
+    return "%d %s%s" % (number, noun, "" if number == 1 else "s")

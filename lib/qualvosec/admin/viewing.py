@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""qualvosec-admin check, list, show: what stands in the manifest, and in the logs beside it.
+
+To stdout goes what was asked for, to stderr what one must know before believing it.
+"""
+
+import argparse
+import os
+from typing import List
+from typing import Sequence
+
+from qualvosec import paths
+from qualvosec.admin import accesslog
+from qualvosec.admin import config
+from qualvosec.admin import overview
+from qualvosec.admin import render
+from qualvosec.admin import source
+from qualvosec.admin.terminal import DONE
+from qualvosec.admin.terminal import FAILED
+from qualvosec.admin.terminal import Add
+from qualvosec.admin.terminal import AdminError
+from qualvosec.admin.terminal import Terminal
+from qualvosec.admin.terminal import UsageError
+from qualvosec.admin.terminal import count
+from qualvosec.manifest import document
+from qualvosec.manifest.fields import FIELDS
+from qualvosec.manifest.fields import did_you_mean
+from qualvosec.manifest.schema import Path
+from qualvosec.manifest.schema import fold
+from qualvosec.manifest.window import host_zone
+from qualvosec.manifest.window import local_day
+from qualvosec.safetext import safe
+
+
+def register(add: Add) -> None:
+    """Tell the parser of these commands."""
+    lister = add("list", list_hosts, "show all hosts: last seen, window, status")
+    lister.add_argument("--log", metavar="FILE", nargs="+", action="append",
+                        help="access logs, plain or compressed, or globs")
+    checker = add("check", check, "print every fault of a manifest")
+    checker.add_argument("file", metavar="FILE", nargs="?", default="",
+                         help="the manifest to check; - is stdin")
+    shower = add("show", show, "explain the policy of one host")
+    shower.add_argument("fqdn", metavar="FQDN", help="the host")
+
+
+def problem_lines(name: str, problems: Sequence[document.Problem]) -> List[str]:
+    return ["%s:%d:%d: %s%s: %s\n" % (
+        safe(name), problem.line, problem.column,
+        "" if problem.severity == "error" else "%s: " % problem.severity,
+        problem.what, problem.fix) for problem in problems]
+
+
+def check(options: argparse.Namespace, terminal: Terminal) -> int:
+    """Print every fault of a manifest, or one line that it is good."""
+    if options.file:
+        settings = config.Config(manifest=options.file)
+    else:
+        settings = source.settings(options)
+    manifest = source.load(settings)
+    found = document.read(manifest.data, local_day(terminal.now, host_zone))
+    terminal.say("".join(problem_lines(manifest.name, found.problems)))
+    if found.errors():
+        return FAILED
+    active = sum(policy is not None and policy.patch for policy in found.hosts.values())
+    terminal.say("%s: good: %s: %d patched, %d not\n" % (
+        safe(manifest.name), count(len(found.hosts), "host"), active, len(found.hosts) - active))
+    return DONE
+
+
+def list_hosts(options: argparse.Namespace, terminal: Terminal) -> int:
+    """Print the table of all hosts, listed or seen."""
+    settings = source.settings(options)
+    manifest = source.load(settings)
+    if not settings.log_file_path:
+        raise UsageError("log_file_path: is not set: give --log FILE or set it in %s"
+                         % os.path.join(paths.CONFIG_DIR, source.CONFIG_NAME))
+    found = document.read(manifest.data, local_day(terminal.now, host_zone))
+    code = DONE
+    if found.errors():
+        terminal.warn("%s: has %s: see qualvosec-admin check"
+                      % (manifest.name, count(found.errors(), "fault")))
+        code = FAILED
+    logs: List[str] = []
+    try:
+        logs = accesslog.expand(settings.log_file_path)
+    except accesslog.LogError as error:
+        terminal.warn(str(error))
+        code = FAILED
+    log = accesslog.read(logs, found.hosts)
+    for fault in log.faults:
+        terminal.warn("%s: what could be read is shown" % fault)
+        code = FAILED
+    rows = overview.rows(found.hosts, log, terminal.now, settings.alive_days)
+    terminal.say(render.table(rows, terminal.width))
+    for note in overview.notes(log, terminal.now, settings.alive_days):
+        terminal.warn(note)
+    return code
+
+
+def show(options: argparse.Namespace, terminal: Terminal) -> int:
+    """Print one host's policy field by field, with the place that decided each."""
+    manifest = source.load(source.settings(options))
+    found = document.explain(manifest.data, options.fqdn)
+    if found is None:
+        hosts = document.read(manifest.data, local_day(terminal.now, host_zone)).hosts
+        near = did_you_mean(fold(options.fqdn), hosts)
+        raise AdminError("%s: is not in %s: it is never patched%s" % (
+            options.fqdn, manifest.name, ": did you mean %s?" % near if near else ""))
+    if found.policy is None:
+        terminal.say("".join(problem_lines(manifest.name, found.problems)))
+        terminal.warn("%s: the entry is invalid: it is not patched" % options.fqdn)
+        return FAILED
+    rows = []
+    for field in FIELDS:
+        decided = ", ".join("%s:%d (%s)" % (safe(manifest.name), mark.line, _level(path))
+                            for path, mark in found.places.get(field, []))
+        rows.append((field, safe(render.value(field, found.policy), 2000), decided or "default"))
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    widths[1] = min(widths[1], 40)
+    terminal.say("%s\n" % fold(options.fqdn))
+    terminal.say("".join("  %s  %s  %s\n" % (field.ljust(widths[0]), text.ljust(widths[1]), place)
+                         for field, text, place in rows))
+    return DONE
+
+
+def _level(path: Path) -> str:
+    """Name the level that a path belongs to."""
+    if path[0] == ".groups":
+        return "group %s" % safe(str(path[1]), 64)
+    return "defaults" if path[0] == ".defaults" else "host"
