@@ -22,6 +22,7 @@ from tests import simulate
 
 _consume = verdict.consume
 _conclude = verdict.conclude
+_is_consumed = outlook.is_consumed
 _aim = step._aim
 _try_run = step._try_run
 _patching = step._patching
@@ -40,6 +41,10 @@ def _never_consumed(state: Any, opening: Any, done: Any = ()) -> bool:
 
 def _without_overlap(state: Any, opening: Any, done: Any = ()) -> bool:
     return any(opens == opening.opens for opens, _ in state.consumed)
+
+
+def _without_the_day(state: Any, opening: Any, done: Any = ()) -> bool:
+    return _is_consumed(state._replace(consumed_day=("", 0)), opening, done)
 
 
 def _half_an_hour_longer(state: Any, policy: Any, opening: Any) -> Any:
@@ -103,7 +108,7 @@ def _lost_at_once(view: Any, state: Any, facts: Any) -> Any:
 
 def _forgets_failures(state: Any, success: bool) -> Any:
     after = _consume(state, success)
-    return after if success else after._replace(consumed=state.consumed, consumed_date=0)
+    return after if success else after._replace(consumed=state.consumed, consumed_day=("", 0))
 
 
 def _acts_before_it_saves(history: Any) -> int:
@@ -129,6 +134,7 @@ _tick = simulate.History.tick
 BUGS: Dict[str, Tuple[Any, str, Any]] = {
     "windows are never used up": (outlook, "is_consumed", _never_consumed),
     "a changed schedule opens a second window": (outlook, "is_consumed", _without_overlap),
+    "new rules of the zone open a second window": (outlook, "is_consumed", _without_the_day),
     "the cut-off is half an hour late": (step, "_aim", _half_an_hour_longer),
     "windows from before the schedule are caught up": (step, "_aim", _catches_up_everything),
     "a run that is alive is taken for finished": (step, "_patching", _ignores_life),

@@ -36,7 +36,7 @@ from tests.simulated_root import Started
 
 DAY = 86400
 MISHAPS = ("kill", "power", "suspend", "clock", "veto", "policy", "why", "lose", "sudo", "disk",
-           "fetch", "shift", "halt")
+           "fetch", "shift", "halt", "zone")
 
 
 class Crash(Exception):
@@ -84,6 +84,8 @@ class History:
         self.lost = False
         self.calm_from = 0
         self.changed_at = 0
+        self.schedules = 0
+        self.days: Dict[str, Tuple[int, int]] = {}      # window: schedule, nominal day
         self.spans: Dict[str, int] = {}     # window: when it closed as its run was started
         self.lost_at = self.lost_real = 0
         self.clock_was_wrong = False
@@ -237,12 +239,12 @@ class History:
 
     # --- the oracle ------------------------------------------------------------------------------
 
-    def limits(self, name: str) -> Optional[Tuple[int, int]]:
-        """Return (start, cut-off) that the policy in force gives this window."""
+    def opening(self, name: str) -> Optional[window.Opening]:
+        """Return the window of this name, if the policy in force has it."""
         opens = window.opens_of(name)
         for opening in window.openings(self.policy, opens - 1, 1, "web01.example.org", self.zone):
             if opening.opens == opens:
-                return opening.start, opening.closes + 3600 * self.policy.catch_up
+                return opening
         return None
 
     def check_start(self, action: steps.Action, facts: Facts) -> None:
@@ -261,15 +263,18 @@ class History:
         if self.lost and not self.clock_was_wrong and \
                 window.opens_of(action.window) <= self.lost_at:
             self.problems.append("%s in the window in which the state was lost" % what)
-        limits = self.limits(action.window)
+        opening = self.opening(action.window)
+        late = 3600 * self.policy.catch_up
+        limits = (opening.start, opening.closes + late) if opening is not None else None
         if action.kind == "upgrade":
             known = self.seen_results.get(action.window, set())
             if known & {"ok", "nothing", "partial", "unsupported"} and not self.lost:
                 self.problems.append("%s after it had a final outcome" % what)
-            self.spans[action.window] = limits[1] - 3600 * self.policy.catch_up if limits else now
+            self.spans[action.window] = opening.closes if opening is not None else now
+            self.days[action.window] = (self.schedules, opening.date if opening is not None else 0)
             if limits is None or not limits[0] <= now < limits[1]:
                 self.problems.append("%s outside its window" % what)
-            elif now >= limits[1] - 3600 * self.policy.catch_up and not self.clock_was_wrong \
+            elif now >= limits[1] - late and not self.clock_was_wrong \
                     and max(self.changed_at, self.begin) > window.opens_of(action.window):
                 self.problems.append("%s: caught up a window from before the schedule" % what)
         elif limits is not None and not window.opens_of(action.window) <= now < \
@@ -303,6 +308,9 @@ class History:
         for (_, closes, one), (opens, _, other) in zip(spans, spans[1:]):
             if opens < closes and not self.lost:
                 problems.append("window %s and %s overlap, both had a run" % (one, other))
+        days = [self.days[name] for name in set(names)]
+        if len(days) != len(set(days)) and not self.lost:
+            problems.append("two runs on one day of one schedule")
         for name in root.second_requests:
             problems.append("window %s: asked root for a second run" % name)
         for name, (recorded, when) in root.outcomes.items():
@@ -357,6 +365,10 @@ class History:
             self.root.broken = "" if self.root.broken else "sudo: a password is required"
         elif what == "disk":
             self.full = not self.full
+        elif what == "zone":
+            # New rules for the time zone: the same nominal windows, an hour or two away.
+            offset = rng.choice((0, 3600, 7200, -3600))
+            self.zone = lambda instant: offset
         elif what == "lose":
             self.lost, self.lost_at, self.lost_real = True, self.wall(), self.real
             self.disk = states.to_bytes(State(hold=-1, trouble="state.json: moved aside"))
@@ -365,6 +377,7 @@ class History:
 
     def change(self, policy: Policy) -> None:
         self.policy = policy
+        self.schedules += 1
         self.changed_at = self.wall()
 
     def play(self, events: List[Tuple[int, str]], end: int) -> None:

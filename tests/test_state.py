@@ -31,7 +31,8 @@ FULL = State(
                 upgraded=3, kept=1, pending=1, clean=True, due="due",
                 due_reasons=("linux-image",), config_files=2),
     obstacle=("20261117T0215Z", "refused", "veto: moving house"),
-    consumed=((1794881700, 1794885300), (1795486500, 1795490100)), consumed_date=739944,
+    consumed=((1794881700, 1794885300), (1795486500, 1795490100)),
+    consumed_day=("1@3:15+60~0 week  freeze ", 739944),
     concluded="20261124T0215Z", schedule="1@3:15+60~0 week  freeze ", since=1794000000,
     awaited=("20261201T0215Z", 1796094900), seen=1795486600, success=1795486500, failures=0,
     hold=-1, trouble="state.json: is a symbolic link: refused")

@@ -45,7 +45,7 @@ def is_consumed(state: State, opening: Opening, done: Sequence[str] = ()) -> boo
     schedule. The same nominal day of one schedule is the same window under
     changed rules of the time zone.
     """
-    if state.consumed_date == opening.date and state.consumed_date:
+    if state.schedule and state.consumed_day == (state.schedule, opening.date):
         return True
     length = opening.closes - opening.opens
     pairs = list(state.consumed)
@@ -106,6 +106,13 @@ def clock_plausible(now: int, uptime: int, seen: int, dated: Optional[bool]) -> 
     must have had fifteen minutes to settle and not be before what was seen.
     """
     return dated is True or (uptime > BOOT_SETTLES_S and now >= seen)
+
+
+def clock_doubt(now: int, seen: int) -> str:
+    """Say why the clock is not believed, and what a person can do about it."""
+    if now < seen:
+        return "the clock is before what it has shown: set it, or run: qualvosec reset clock"
+    return "the clock is not plausible yet: it settles, or a fetch confirms it"
 
 
 def restarted(boot_id: str, noted: int, boot_now: str, uptime: int, now: int) -> bool:

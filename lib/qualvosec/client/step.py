@@ -135,7 +135,7 @@ def _repair(view: View, state: State, facts: Facts) -> Step:
     if state.tries and 0 <= facts.now - state.begun < LOST_REQUEST_S:
         return state, Action("wait", "the repair was requested",
                              state.begun + LOST_REQUEST_S, state.window)
-    why = _undecided(view, facts)
+    why = _undecided(view, state, facts)
     if why:
         return state, Action("wait", why, facts.now + WAKE_S)
     why = _forbidden(view, state, facts)
@@ -146,11 +146,11 @@ def _repair(view: View, state: State, facts: Facts) -> Step:
     return asked, Action("repair", "the run was interrupted", 0, state.window, state.deadline)
 
 
-def _undecided(view: View, facts: Facts) -> str:
+def _undecided(view: View, state: State, facts: Facts) -> str:
     """Return what has to be known first, or ""."""
     if view.why == "unknown":
         return view.detail or "no policy has arrived yet"
-    return "" if facts.clock_plausible else "the clock is not plausible yet"
+    return "" if facts.clock_plausible else outlook.clock_doubt(facts.now, state.seen)
 
 
 def _forbidden(view: View, state: State, facts: Facts) -> str:
@@ -178,12 +178,12 @@ def _patched(view: View, state: State, facts: Facts) -> Step:
     known = view.why != "unknown"
     if not state.boot_id or (known and not _wanted(policy, state)):
         return _idle_again(_unwanted(policy, state))
-    why = _undecided(view, facts) or facts.unanswered
+    why = _undecided(view, state, facts) or facts.unanswered
     if why:
         return state, Action("wait", why, facts.now + WAKE_S)
     why = _forbidden(view, state, facts)
     if not why and not state.last.clean:
-        why = "the package database is not consistent"
+        why = "the package database is broken: mend it, then: qualvosec reset interrupted"
     if not why and facts.now < state.cutoff and (state.opens, state.closes) not in state.consumed:
         why = "the run is tried again first"
     if why:
@@ -244,9 +244,8 @@ def _rebooting(view: View, state: State, facts: Facts) -> Step:
         return _no_reboot(state, "the host is still up %d s after the request" % (
             facts.now - state.begun))
     lost = (record is not None and record.reboot_requested in (0, state.asked)
-            and facts.now - state.begun >= LOST_REQUEST_S)
-    if lost and state.tries < MAX_TRIES and facts.clock_plausible \
-            and not _forbidden(view, state, facts):
+            and facts.now - state.begun >= LOST_REQUEST_S and state.tries < MAX_TRIES)
+    if lost and not _undecided(view, state, facts) and not _forbidden(view, state, facts):
         again = _note_boot(state._replace(tries=state.tries + 1, begun=facts.now), facts)
         return again, Action("reboot", "the request was lost", 0, state.window, state.deadline)
     return state, Action("wait", "waiting for the reboot", end, state.window)
@@ -289,7 +288,8 @@ def _idle(view: View, state: State, facts: Facts) -> Step:
         return state, Action("wait", view.detail or view.why or "patch is false",
                              facts.now + WAKE_S)
     if not facts.clock_plausible:
-        return state, Action("wait", "the clock is not plausible yet", facts.now + WAKE_S)
+        doubt = outlook.clock_doubt(facts.now, state.seen)
+        return state, Action("wait", doubt, facts.now + WAKE_S)
     if state.hold < 0:
         return state._replace(hold=facts.now), AGAIN
     if schedule_key(policy) != state.schedule:
@@ -346,7 +346,7 @@ def _new_schedule(state: State, facts: Facts, key: str) -> State:
         opens = window.opens_of(name)
         if all(opens != consumed for consumed, _ in state.consumed):
             state = verdict.close(state, facts.now, name)
-    return state._replace(schedule=key, since=facts.now, awaited=("", 0), consumed_date=0)
+    return state._replace(schedule=key, since=facts.now, awaited=("", 0))
 
 
 def _in_window(view: View, state: State, facts: Facts, opening: Opening,

@@ -63,7 +63,7 @@ def consume(state: State, success: bool) -> State:
     pair = (state.opens, state.closes)
     if pair not in state.consumed:
         state = state._replace(consumed=(state.consumed + (pair,))[-MAX_CONSUMED:],
-                               consumed_date=state.date)
+                               consumed_day=(state.schedule, state.date))
     if success:
         state = state._replace(success=state.opens, failures=0, concluded=state.window)
         # A run from before the loss says nothing about the time after it.
