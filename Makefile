@@ -72,6 +72,7 @@ help:
 	@echo 'make install-client  client and root helper alone; also install-admin, install-server'
 	@echo 'make install-freebsd the same with the paths of that system; also install-openbsd,'
 	@echo '                     install-netbsd, install-linux (systemd), install-openrc'
+	@echo 'make dist            the release tarball; make packages: .deb and .rpm, checked'
 	@echo 'make install-users   create the system users (root)'
 	@echo 'make uninstall       remove what was installed; configuration and state stay'
 	@echo
@@ -100,6 +101,15 @@ bench-time:
 # Compares with PyYAML: PYTHON has to be an interpreter that has it.
 bench-manifest:
 	@PYTHONDONTWRITEBYTECODE=1 SCALE='$(SCALE)' $(PYTHON) tests/bench_manifest.py
+
+# The release tarball, equal for equal commits.
+DIST =
+
+dist:
+	@sh tools/dist.sh '$(DIST)'
+
+packages:
+	@sh tests/packages.sh
 
 install:
 	@$(INSTALL) install
@@ -147,7 +157,7 @@ install-users:
 uninstall:
 	@$(INSTALL) uninstall
 
-.PHONY: help demo test long e2e bench-idle bench-time bench-manifest \
+.PHONY: help dist packages demo test long e2e bench-idle bench-time bench-manifest \
 	install install-client install-admin install-server \
 	install-part install-linux install-openrc install-freebsd install-openbsd install-netbsd \
 	install-users uninstall

@@ -225,6 +225,7 @@ install_programs() {
 # A configuration that is there belongs to the administrator; the sample beside
 # it always shows what this version knows.
 install_configs() {
+    [ -n "$(configs)" ] || return 0
     folder "$DESTDIR$CONFDIR"
     folder "$DESTDIR$SAMPLEDIR"
     configs | while read -r name; do
