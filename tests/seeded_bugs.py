@@ -66,8 +66,10 @@ def _blind_to(field: str, value: Any) -> Callable[..., Any]:
     return run
 
 
-def _reboots_again(state: Any, facts: Any) -> Any:
-    return step._reboot(state, facts) if state.asked == 0 else step._after_boot(state, facts)
+def _reboots_again(view: Any, state: Any, facts: Any) -> Any:
+    if state.asked == 0 and step._restarted(state, facts):
+        return step._reboot(state, facts)
+    return _rebooting(view, state, facts)
 
 
 def _early(policy: Any, now: int, *rest: Any) -> Any:
@@ -79,8 +81,8 @@ def _forgets_runs(view: Any, state: Any, facts: Any) -> Any:
     return None
 
 
-def _blames_us(state: Any, facts: Any) -> Any:
-    return step._idle_again(state._replace(reboot="verified", boot_id=""))
+def _blames_us(state: Any, record: Any, kernel: str) -> Any:
+    return state._replace(reboot="verified", boot_id="")
 
 
 def _believes_any_clock(view: Any, state: Any, facts: Any) -> Any:
@@ -139,10 +141,10 @@ BUGS: Dict[str, Tuple[Any, str, Any]] = {
     "windows from before the schedule are caught up": (step, "_aim", _catches_up_everything),
     "a run that is alive is taken for finished": (step, "_patching", _ignores_life),
     "the veto is not looked at": (step, "_try_run", _blind_to("veto", "")),
-    "a host that came back is rebooted once more": (step, "_after_boot", _reboots_again),
+    "a host that came back is rebooted once more": (step, "_rebooting", _reboots_again),
     "runs start a minute early": (window, "latest", _early),
     "a run is not adopted": (step, "_adopt", _forgets_runs),
-    "every restart counts as verified": (step, "_after_boot", _blames_us),
+    "every restart counts as verified": (verdict, "booted", _blames_us),
     "the clock is believed at once": (step, "_idle", _believes_any_clock),
     "the outcome is not taken over": (verdict, "conclude", _loses_the_outcome),
     "an old record is taken for the new one": (verdict, "key", _takes_the_old_record),

@@ -393,6 +393,16 @@ class RebootTest(unittest.TestCase):
         after, _ = step(view(), state, known._replace(uptime=40))
         self.assertEqual((after.reboot, after.kernel), ("verified", "k1"))
 
+    def test_a_reboot_that_came_late_is_verified_after_all(self) -> None:
+        late = rebooting(phase="idle", reboot="failed")
+        asked = record(reboot_requested=OPENS + 61)
+        known = facts(boot_id="b2", now=CLOSES, record=asked)
+        after, _ = step(view(), late._replace(known=verdict.key(asked)), known)
+        self.assertEqual(after.reboot, "verified")
+        unasked = known._replace(record=OK)
+        after, _ = step(view(), late._replace(known=KNOWN), unasked)
+        self.assertEqual(after.reboot, "no")
+
     def test_root_may_name_the_boot_in_other_words_than_the_daemon(self) -> None:
         words = "{ sec = 1795400000, usec = 0 } Mon Nov 23"
         state, known = patched(boot_id=words), facts(boot_id="1795400000")

@@ -33,7 +33,6 @@ REBOOT_PATIENCE_S = 900
 REBOOT_DELAY_S = 60
 LOST_REQUEST_S = 60
 MAX_TRIES = 3
-OTHER_BOOT = "the host was restarted, but not at our request"
 SEEN_EVERY_S = 3600
 
 
@@ -79,13 +78,10 @@ def step(view: View, state: State, facts: Facts) -> Step:
 
 
 def _notice_restart(state: State, facts: Facts) -> State:
-    """Forget a reboot that was still wanted when somebody else has restarted the host."""
-    if state.phase == "rebooting" or not _restarted(state, facts):
+    """Settle a reboot that was still wanted, or came late, when the host has booted."""
+    if state.phase == "rebooting" or facts.unanswered or not _restarted(state, facts):
         return state
-    state = state._replace(boot_id="", last=state.last._replace(due="no", due_reasons=()))
-    if state.reboot in ("verified", "no") and state.phase != "patched":
-        return state
-    return state._replace(reboot="no", reboot_reason=OTHER_BOOT)
+    return verdict.booted(state, facts.record, facts.kernel)
 
 
 def _remember_time(state: State, facts: Facts) -> State:
@@ -230,7 +226,9 @@ def _reboot(state: State, facts: Facts) -> Step:
 
 def _rebooting(view: View, state: State, facts: Facts) -> Step:
     if _restarted(state, facts):
-        return _after_boot(state, facts)
+        if facts.unanswered:
+            return state, Action("wait", facts.unanswered, facts.now + RETRY_S)
+        return _idle_again(verdict.booted(state, facts.record, facts.kernel))
     if facts.now < state.begun - WAKE_S:
         # The clock was set back: count the patience anew from here.
         return _note_boot(state._replace(begun=facts.now), facts), AGAIN
@@ -249,18 +247,6 @@ def _rebooting(view: View, state: State, facts: Facts) -> Step:
         again = _note_boot(state._replace(tries=state.tries + 1, begun=facts.now), facts)
         return again, Action("reboot", "the request was lost", 0, state.window, state.deadline)
     return state, Action("wait", "waiting for the reboot", end, state.window)
-
-
-def _after_boot(state: State, facts: Facts) -> Step:
-    """Only what root was asked for is verified: a power cut before that proves nothing."""
-    if facts.unanswered:
-        return state, Action("wait", facts.unanswered, facts.now + RETRY_S)
-    requested = facts.record.reboot_requested if facts.record is not None else 0
-    state = state._replace(boot_id="", last=state.last._replace(due="no", due_reasons=()))
-    if requested in (0, state.asked):
-        return _idle_again(state._replace(reboot="no", reboot_reason=OTHER_BOOT))
-    return _idle_again(state._replace(reboot="verified", reboot_reason="",
-                                      kernel=facts.kernel[:REASON_LENGTH]))
 
 
 def _note_boot(state: State, facts: Facts) -> State:

@@ -20,6 +20,7 @@ REASON_LENGTH = 400
 SUCCESSES = ("ok", "nothing", "partial")
 FINAL = SUCCESSES + ("unsupported",)
 NOT_RUN = ("refused", "locked")
+OTHER_BOOT = "the host was restarted, but not at our request"
 
 
 def key(record: Optional[Record]) -> Tuple[str, int]:
@@ -90,6 +91,21 @@ def interrupted(state: State, record: Record, now: int) -> State:
         return state._replace(op="repair", tries=0)
     clean = state.last.clean and record.phase != "recover"
     return state._replace(phase="patched", retry=now + RETRY_S, last=last._replace(clean=clean))
+
+
+def booted(state: State, record: Optional[Record], kernel: str) -> State:
+    """Settle the reboot of a host that has booted since its boot id was noted.
+
+    Only what root was asked for is verified, also when it came late: a power cut
+    before the request proves nothing.
+    """
+    requested = record.reboot_requested if record is not None else 0
+    state = state._replace(boot_id="", last=state.last._replace(due="no", due_reasons=()))
+    if state.reboot in ("requested", "failed") and requested not in (0, state.asked):
+        return state._replace(reboot="verified", reboot_reason="", kernel=kernel[:REASON_LENGTH])
+    if state.reboot in ("verified", "no") and state.phase != "patched":
+        return state
+    return state._replace(reboot="no", reboot_reason=OTHER_BOOT)
 
 
 def close(state: State, now: int, name: str) -> State:
