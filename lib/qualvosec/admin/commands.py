@@ -16,6 +16,7 @@ from typing import Sequence
 from typing import TextIO
 
 from qualvosec import paths
+from qualvosec.admin import signing
 from qualvosec.admin import source
 from qualvosec.admin import viewing
 from qualvosec.admin.terminal import FAILED
@@ -26,7 +27,7 @@ from qualvosec.admin.terminal import Terminal
 from qualvosec.admin.terminal import UsageError
 from qualvosec.admin.terminal import width_of
 
-MODULES = (viewing,)
+MODULES = (viewing, signing)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -14,7 +14,7 @@ from qualvosec import files
 from qualvosec import ini
 
 MAX_CONFIG = 65536
-KEYS = ("server", "manifest", "log_file_path", "alive_days", "ca_file")
+KEYS = ("server", "manifest", "log_file_path", "alive_days", "ca_file", "key")
 
 
 class ConfigError(ValueError):
@@ -29,6 +29,7 @@ class Config(NamedTuple):
     log_file_path: Tuple[str, ...] = ()
     alive_days: int = 7
     ca_file: str = ""
+    key: str = ""
 
     def source(self) -> str:
         """Return the file or URL of the manifest, "" when neither is set."""
@@ -76,6 +77,8 @@ def from_text(text: str) -> Config:
         config = config._replace(manifest=_path(items["manifest"], "manifest"))
     if "ca_file" in items:
         config = config._replace(ca_file=_path(items["ca_file"], "ca_file"))
+    if "key" in items:
+        config = config._replace(key=_path(items["key"], "key"))
     return config
 
 

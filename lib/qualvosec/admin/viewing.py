@@ -14,6 +14,7 @@ from qualvosec.admin import accesslog
 from qualvosec.admin import config
 from qualvosec.admin import overview
 from qualvosec.admin import render
+from qualvosec.admin import signing
 from qualvosec.admin import source
 from qualvosec.admin.terminal import DONE
 from qualvosec.admin.terminal import FAILED
@@ -59,8 +60,12 @@ def check(options: argparse.Namespace, terminal: Terminal) -> int:
         settings = source.settings(options)
     manifest = source.load(settings)
     found = document.read(manifest.data, local_day(terminal.now, host_zone))
-    terminal.say("".join(problem_lines(manifest.name, found.problems)))
-    if found.errors():
+    problems = list(found.problems)
+    what, fix = signing.complaint(manifest.name, manifest.data, found.header.serial)
+    if what:
+        problems.append(document.Problem(1, 1, safe(what, 400), fix))
+    terminal.say("".join(problem_lines(manifest.name, problems)))
+    if found.errors() or what:
         return FAILED
     active = sum(policy is not None and policy.patch for policy in found.hosts.values())
     terminal.say("%s: good: %s: %d patched, %d not\n" % (

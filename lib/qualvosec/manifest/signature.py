@@ -39,7 +39,7 @@ def verify(data: bytes, signature: bytes, signers: str,
 
     `owners` are the users whose file of signers is believed. Raises SignatureError.
     """
-    _check_form(signature)
+    check_form(signature)
     try:
         files.read_bounded(signers, MAX_SIGNERS_BYTES, owners)
     except files.FileError as error:
@@ -79,7 +79,8 @@ def obstacle(run: Callable[..., command.Result] = command.run) -> str:
     return ""
 
 
-def _check_form(signature: bytes) -> None:
+def check_form(signature: bytes) -> None:
+    """Raise SignatureError for anything but one signature in armour, whosever it is."""
     if not signature:
         raise SignatureError("the signature is empty: publish what qualvosec-admin sign writes")
     if len(signature) > MAX_SIGNATURE_BYTES:
