@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """One adapter for each package manager; all have the shape of managers.base.Manager.
 
-The choice is made by what the system calls itself, then the program must exist;
-`package_manager:` in helper.conf overrides it. A system that no adapter serves is
-`unsupported`, never guessed at.
+The choice is made by what the system calls itself; of the adapters for that system the
+first is taken whose program exists. `package_manager:` in helper.conf overrides it. A
+system that no adapter serves, or whose packages come as one image, is `unsupported`,
+never guessed at. Facts: os-release(5), uname(1).
 """
 
 import os
@@ -16,6 +17,7 @@ from typing import Tuple
 from qualvosec import files
 from qualvosec.helper.managers import apt
 from qualvosec.helper.managers import base
+from qualvosec.helper.managers import dnf
 
 
 class Kind(NamedTuple):
@@ -26,9 +28,19 @@ class Kind(NamedTuple):
     program: str
 
 
+FEDORA = ("fedora", "rhel", "centos", "rocky", "almalinux", "ol", "amzn")
 KINDS: Dict[str, Kind] = {
     "apt": Kind(apt.Apt, ("debian", "ubuntu", "devuan"), "apt-get"),
+    "dnf5": Kind(dnf.Dnf5, FEDORA, "dnf5"),
+    "dnf": Kind(dnf.Dnf, FEDORA, "dnf"),
 }
+# What is known and not served, and why: said instead of "no package manager".
+UNSERVED = {
+    "darwin": "macOS: softwareupdate cannot install updates unattended",
+    "steamos": "packages come as one image",
+    "nixos": "packages come from one configuration, not one by one",
+}
+IMAGE_MARKS = (("run/ostree-booted", "an image-based system (ostree, bootc)"),)
 
 
 def parse_os_release(text: str) -> List[str]:
@@ -45,16 +57,33 @@ def choose(os_release: str, uname: str, override: str, world: base.World) -> bas
     the kernel's name, `override` a key of KINDS or "auto".
     """
     systems = parse_os_release(os_release) if uname == "Linux" else [uname.lower()]
-    found = [name for system in systems for name, kind in KINDS.items() if system in kind.systems]
+    own = systems[0] if systems else uname
+    for mark, what in IMAGE_MARKS:
+        if os.path.exists(os.path.join(world.root, mark)):
+            raise base.Unsupported("%s: %s is not supported" % (own, what))
     if override != "auto":
-        found = [override]
-    if not found:
-        raise base.Unsupported("%s: no package manager of this system is supported (known: %s)"
-                               % (systems[0] if systems else uname, ", ".join(sorted(KINDS))))
-    kind = KINDS[found[0]]
-    manager = kind.make(world)
-    manager.program(kind.program)
-    return manager
+        return _first([override], world)
+    if own in UNSERVED:
+        raise base.Unsupported("%s: not supported: %s" % (own, UNSERVED[own]))
+    for system in systems:
+        family = [name for name, kind in KINDS.items() if system in kind.systems]
+        if family:
+            return _first(family, world)
+    raise base.Unsupported("%s: no package manager of this system is supported (known: %s)"
+                           % (own, ", ".join(sorted(KINDS))))
+
+
+def _first(family: List[str], world: base.World) -> base.Manager:
+    """Return the first adapter whose program exists; raises Unsupported if there is none."""
+    missing = []
+    for name in family:
+        manager = KINDS[name].make(world)
+        try:
+            manager.program(KINDS[name].program)
+            return manager
+        except base.Unsupported as error:
+            missing.append(str(error))
+    raise base.Unsupported("; ".join(missing))
 
 
 def of_this_system(override: str, world: base.World) -> base.Manager:

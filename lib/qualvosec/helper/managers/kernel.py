@@ -10,6 +10,7 @@ host without /boot or /lib/modules has none that could be compared: not due.
 import os
 import re
 from typing import List
+from typing import Optional
 from typing import Tuple
 
 _CONTAINER_MARKS = ("run/systemd/container", ".dockerenv", "run/.containerenv")
@@ -18,7 +19,7 @@ _PREFIXES = ("vmlinuz-", "vmlinux-")
 
 def reasons(root: str, release: str) -> List[str]:
     """Return why the kernel asks for a reboot; `release` is that of the running one."""
-    if any(os.path.exists(os.path.join(root, mark)) for mark in _CONTAINER_MARKS):
+    if in_container(root):
         return []
     boot = os.path.join(root, "boot")
     if not os.path.isdir(boot) or not os.path.isdir(os.path.join(root, "lib/modules")):
@@ -32,6 +33,29 @@ def reasons(root: str, release: str) -> List[str]:
     if release in installed and _replaced(root, os.path.join(boot, installed[release])):
         return ["kernel %s was replaced since boot" % release]
     return []
+
+
+def in_container(root: str) -> bool:
+    """Say whether this system boots no kernel of its own."""
+    return any(os.path.exists(os.path.join(root, mark)) for mark in _CONTAINER_MARKS)
+
+
+def boot_time(root: str) -> Optional[int]:
+    """Return the epoch second at which this system, also a container, started; None if unknown."""
+    try:
+        with open(os.path.join(root, "proc/stat"), encoding="ascii", errors="replace") as file:
+            booted = [int(line.split()[1]) for line in file if line.startswith("btime ")]
+    except (OSError, ValueError):
+        return None
+    if not booted:
+        return None
+    try:
+        with open(os.path.join(root, "proc/1/stat"), encoding="ascii", errors="replace") as file:
+            # The 22nd field, counted behind the name, which may hold blanks: see proc(5).
+            ticks = int(file.read().rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return booted[0]
+    return booted[0] + ticks // os.sysconf("SC_CLK_TCK")
 
 
 def is_newer(other: str, running: str) -> bool:

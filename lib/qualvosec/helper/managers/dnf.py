@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""dnf and dnf5: Fedora, Red Hat Enterprise Linux and what descends from them.
+
+Packages are left out by `--exclude=NAME` options that live as long as one command; the
+run is always `upgrade` without names, so it installs nothing that was not a dependency and
+never downgrades. `best=False` keeps one conflict from stopping everything. What would
+replace an installed package by another one is left out, too. After the download
+nothing touches the network (-C). Facts: dnf(8), dnf5(8), dnf.conf(5).
+"""
+
+import os
+import re
+from typing import Collection
+from typing import Dict
+from typing import List
+from typing import Optional
+from typing import Sequence
+from typing import Set
+from typing import Tuple
+
+from qualvosec.helper.managers import base
+from qualvosec.helper.managers import dnf_text as text
+from qualvosec.helper.managers import locks
+from qualvosec.helper.managers import rpm
+from qualvosec.helper.managers import settle
+from qualvosec.helper.managers import system
+
+REFRESH_S = 900
+QUERY_S = 300
+PID_FILES = ("/var/lib/dnf/rpmdb_lock.pid", "/var/cache/dnf/metadata_lock.pid",
+             "/var/cache/dnf/download_lock.pid")
+TRANSACTION_LOCK = "/run/dnf/rpmtransaction.lock"
+EVERY_REPOSITORY = "--setopt=*.skip_if_unavailable=0"
+_FIELDS = "%{name} %{epoch} %{version} %{release} %{arch} %{repoid}"
+_LOCKED = re.compile(r"already locked by|Waiting for process with pid|Waiting for a lock"
+                     r"|transaction lock on|Failed to obtain .*lock", re.I)
+_ASKED = "Operation aborted"
+_NOTHING = "Nothing to do"
+_INSTALL_ONLY = re.compile(r"kernel|kmod-|gpg-pubkey")
+
+
+class Dnf(base.Manager):
+    """dnf 4; `Dnf5` differs in the form of some answers and in its lock."""
+
+    name = "dnf"
+    bounded: Tuple[str, ...] = ("--setopt=exit_on_lock=True",)
+    pid_files: Tuple[str, ...] = PID_FILES
+    record_locks: Tuple[str, ...] = rpm.LOCKS
+
+    def __init__(self, world: base.World) -> None:
+        super().__init__(world)
+        self.rpm = rpm.Rpm(self.call, self.program)
+
+    def busy(self) -> str:
+        """See base.Manager."""
+        return locks.holder(self.world.root, self.record_locks, self.pid_files)
+
+    def broken(self) -> str:
+        """See base.Manager: an update that was cut short leaves both versions installed."""
+        seen: Dict[str, str] = {}
+        doubled: List[str] = []
+        for row in self.rpm.rows():
+            if row.key in seen and not _INSTALL_ONLY.match(row.name):
+                doubled.append("%s %s and %s" % (row.key, seen[row.key], row.evr))
+            seen[row.key] = row.evr
+        if not doubled:
+            return ""
+        # Only what dnf, too, takes for a mistake: some packages may be there several times.
+        known = self._query(["--disablerepo=*", "repoquery", "--duplicates"]).split()
+        return "installed twice: %s" % settle.some(doubled) if known else ""
+
+    def recover(self, until: float) -> None:
+        """See base.Manager; dnf reinstalls the newer version, which must be in a repository."""
+        argv = [self.program(self.name), "-y"] + list(self.bounded)
+        self._commit(argv + ["remove", "--duplicates"])
+        left = self.broken()
+        if left:
+            raise base.ManagerError("cannot be repaired: %s" % left)
+
+    def refresh(self, until: float) -> None:
+        """See base.Manager; repositories may be marked as dispensable, here none is."""
+        argv = [self.program(self.name), "-q", "-y", EVERY_REPOSITORY, "makecache", "--refresh"]
+        end = min(until, self.world.now() + REFRESH_S)
+        self._checked(self.call(argv, system.ENVIRONMENT, end), "makecache")
+
+    def installed(self) -> Dict[str, str]:
+        """See base.Manager."""
+        return rpm.newest(self.rpm.rows())
+
+    def plan(self, selection: base.Selection, detail: bool = False) -> base.Plan:
+        """See base.Manager."""
+        rows = self.rpm.rows()
+        own = next((row.arch for row in rows if row.name == "rpm"), "")
+        installed = rpm.newest(rows)
+        offered = self._upgrades([])
+        every = self._upgrades(["--disableexcludes=all"])
+        updates = _updates(every + offered, installed, own)
+        held = set(updates) - set(_updates(offered, installed, own))
+        known = False
+        if detail or selection.security_only:
+            urgent = self._advisories(["--updates", "--security"])
+            known = bool(urgent) or bool(self._advisories(["--all"]))
+            for name in _updates(urgent, installed, own):
+                if name in updates:
+                    updates[name] = updates[name]._replace(security=True)
+        found = settle.Pending(updates, installed, known, held)
+        return settle.plan(self.name, selection, found,
+                           lambda excluded: self._simulate(excluded, installed, own))
+
+    def _simulate(self, excluded: Set[str], installed: Dict[str, str],
+                  own: str) -> settle.Simulation:
+        argv = [self.program(self.name), "-C", "--assumeno"] + _choice(excluded) + ["upgrade"]
+        answer = self.call(argv, system.ENVIRONMENT, self.world.now() + QUERY_S)
+        aborted = answer.code == 1 and _ASKED in answer.text
+        if answer.timed_out or (answer.code != 0 and not aborted):
+            self._checked(answer, "upgrade")
+        if answer.code == 0 and _NOTHING not in answer.text:
+            raise base.ManagerError("%s: a simulation that was not asked about" % self.name)
+        table = text.parse_table(answer.out)
+        install, needs = [], {}
+        coming = {item.name for item in table.incoming}
+        for item in table.incoming:
+            name = rpm.key(item.name, item.arch, own)
+            install.append(base.Package(name, installed.get(name, ""), item.evr))
+            gone = sorted(set(item.replaces) - coming)
+            if gone:
+                needs[name] = "needs the removal of %s" % settle.some(gone)
+        # Of a kernel the oldest goes when a new one comes: the package stays.
+        removed = [item.name for item in table.outgoing if item.name not in coming]
+        if needs:
+            removed = []
+        why = {name: why for name, why in table.skipped.items() if name in installed}
+        return settle.Simulation(tuple(install), tuple(removed), needs, why)
+
+    def download(self, plan: base.Plan, until: float) -> None:
+        """See base.Manager; with the lists of the simulation, whatever their age."""
+        argv = [self.program(self.name), "-y", "--setopt=*.metadata_expire=-1"]
+        argv += list(self.bounded) + _choice(plan.excluded) + ["upgrade", "--downloadonly"]
+        self._checked(self.call(argv, system.ENVIRONMENT, until), "download")
+
+    def commit(self, plan: base.Plan, until: float) -> None:
+        """See base.Manager."""
+        self.unlocked(until)
+        argv = [self.program(self.name), "-y", "-C"] + list(self.bounded)
+        self._commit(argv + _choice(plan.excluded) + ["upgrade"])
+
+    def _commit(self, argv: List[str]) -> None:
+        """Run what changes the system: no deadline, never signalled, output to the log."""
+        self._checked(self.call(argv, system.ENVIRONMENT, logged=True), argv[-1])
+
+    def leftovers(self) -> Dict[str, int]:
+        """See base.Manager."""
+        return rpm.leftovers(self.world.root)
+
+    def reboot_reasons(self) -> Optional[List[str]]:
+        """See base.Manager."""
+        return rpm.reboot_reasons(self.rpm.rows(), self.world.root, os.uname().release)
+
+    def _query(self, words: Sequence[str]) -> str:
+        argv = [self.program(self.name), "-q", "-C"] + list(words)
+        answer = self.call(argv, system.ENVIRONMENT, self.world.now() + QUERY_S)
+        return self._checked(answer, words[0].lstrip("-")).out
+
+    def _upgrades(self, options: List[str]) -> List[text.Item]:
+        return text.parse_repoquery(self._query(
+            options + ["repoquery", "--upgrades", "--latest-limit=1", "--qf", _FIELDS]))
+
+    def _advisories(self, options: List[str]) -> List[text.Item]:
+        return text.parse_updateinfo(self._query(["updateinfo", "list"] + options))
+
+    def _checked(self, answer: base.Answer, what: str) -> base.Answer:
+        """Return the answer of a command that succeeded; raises Locked or ManagerError."""
+        if answer.timed_out:
+            raise base.ManagerError("%s %s: was not finished in time and ended"
+                                    % (self.name, what))
+        if answer.code == 200 or (answer.code != 0 and _LOCKED.search(answer.text)):
+            raise base.Locked("%s %s: %s" % (self.name, what, rpm.failure(answer.text)))
+        if answer.code != 0:
+            raise base.ManagerError("%s %s: %s (exit code %d)" % (
+                self.name, what, rpm.failure(answer.text), answer.code))
+        return answer
+
+
+class Dnf5(Dnf):
+    """dnf 5: answers in JSON where it can.
+
+    It waits for a lock as long as it takes and cannot be told not to: the lock is looked
+    at just before each command that wants it.
+    """
+
+    name = "dnf5"
+    bounded = ()
+    pid_files = ()
+    record_locks = (TRANSACTION_LOCK,) + rpm.LOCKS
+
+    def _upgrades(self, options: List[str]) -> List[text.Item]:
+        words = [word.replace("--disableexcludes=all", "--setopt=disable_excludes=*")
+                 for word in options]
+        return text.parse_upgrades(self._query(words + ["check-upgrade", "--json"]))
+
+    def _advisories(self, options: List[str]) -> List[text.Item]:
+        return text.parse_advisories(self._query(["advisory", "list"] + options + ["--json"]))
+
+
+def _choice(excluded: Collection[str]) -> List[str]:
+    return ["--setopt=best=False"] + ["--exclude=" + rpm.argument(name)
+                                      for name in sorted(excluded)]
+
+
+def _updates(items: List[text.Item], installed: Dict[str, str],
+             own: str) -> Dict[str, base.Package]:
+    """Return the items that are later than what is installed, the latest of each package."""
+    found: Dict[str, base.Package] = {}
+    for item in items:
+        name = rpm.key(item.name, item.arch, own)
+        if name not in installed or rpm.compare(item.evr, installed[name]) <= 0:
+            continue
+        if name not in found or rpm.compare(item.evr, found[name].new) > 0:
+            found[name] = base.Package(name, installed[name], item.evr)
+    return found

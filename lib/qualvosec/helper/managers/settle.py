@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""From what is pending and what was asked for to the plan: the same for every system.
+
+The request is turned into a set of pending names to leave out; the adapter says in
+a simulation what the package manager would do without them. A plan that still holds one
+of them, or removes or downgrades anything, is never carried out: what wants a removal
+is left out as well where the package manager names it, else the run is refused.
+"""
+
+from typing import Callable
+from typing import Collection
+from typing import Dict
+from typing import Mapping
+from typing import NamedTuple
+from typing import Sequence
+from typing import Set
+from typing import Tuple
+
+from qualvosec.helper.managers import base
+from qualvosec.helper.managers import names
+
+TRIES = 12
+NO_METADATA = "no security metadata: %s cannot tell which updates are security updates"
+NOT_SECURITY = "not a security update"
+UNSATISFIED = "its dependencies cannot be satisfied"
+NEEDS_EXCLUDED = "needs an update that is excluded"
+
+
+class Simulation(NamedTuple):
+    """What the package manager would do.
+
+    `needs` are packages that a second try must leave out, too, and why;
+    `why` says of single packages what keeps them back.
+    """
+
+    install: Tuple[base.Package, ...] = ()
+    removed: Tuple[str, ...] = ()
+    needs: Mapping[str, str] = {}
+    why: Mapping[str, str] = {}
+
+
+Simulate = Callable[[Set[str]], Simulation]
+
+
+class Pending(NamedTuple):
+    """What an adapter knows before the choice: updates, installed packages, holds."""
+
+    updates: Mapping[str, base.Package]
+    installed: Collection[str]
+    security_known: bool = False
+    held: Collection[str] = ()
+    warnings: Tuple[str, ...] = ()
+
+
+def plan(manager: str, selection: base.Selection, found: Pending,
+         simulate: Simulate) -> base.Plan:
+    """Return the plan of a selection; raises Unsupported or Refused."""
+    if selection.security_only and not found.security_known:
+        raise base.Unsupported(NO_METADATA % manager)
+    unwanted, warnings = names.unwanted(selection.only, selection.exclude, found.updates,
+                                        found.installed)
+    if selection.security_only:
+        for name, package in found.updates.items():
+            if not package.security:
+                unwanted.setdefault(name, NOT_SECURITY)
+    left = {name: base.Left(name, why, base.POLICY) for name, why in unwanted.items()}
+    excluded, forced = set(unwanted), {}  # type: Set[str], Dict[str, str]
+    chosen = Simulation()
+    if set(found.updates) - excluded:
+        chosen, forced = _choose(manager, selection, excluded, simulate)
+    going = {package.name for package in chosen.install}
+    for name in sorted(set(found.updates) - going - set(left)):
+        left[name] = base.Left(name, _reason(name, found, chosen, forced, excluded))
+    # Nobody asked for what comes in new unless all was asked for.
+    kind = base.POLICY if selection.only or selection.security_only else base.KEPT
+    for name, why in forced.items():
+        left.setdefault(name, base.Left(name, why, kind))
+    urgent = {package.name for package in found.updates.values() if package.security}
+    install = tuple(package._replace(security=package.name in urgent)
+                    for package in sorted(chosen.install))
+    return base.Plan(tuple(sorted(found.updates.values())), install, tuple(sorted(left.values())),
+                     found.security_known, found.warnings + tuple(warnings),
+                     tuple(sorted(excluded | set(forced))), selection)
+
+
+def _choose(manager: str, selection: base.Selection, excluded: Set[str],
+            simulate: Simulate) -> Tuple[Simulation, Dict[str, str]]:
+    """Simulate until nothing more has to be left out; what comes in new obeys `exclude`, too."""
+    forced: Dict[str, str] = {}
+    for _ in range(TRIES):
+        chosen = simulate(excluded | set(forced))
+        new = [package.name for package in chosen.install if not package.old]
+        late = dict.fromkeys(names.expand(selection.exclude, new)[0], "in packages_blacklist")
+        late.update(chosen.needs)
+        if not set(late) - excluded - set(forced):
+            break
+        forced.update({name: why for name, why in late.items() if name not in excluded})
+    wrong = [package.name for package in chosen.install
+             if package.name in excluded or package.name in forced]
+    wrong += list(chosen.removed) + sorted(set(late) - excluded - set(forced))
+    if wrong:
+        raise base.Refused("%s would not keep to the selection: %s" % (manager, some(wrong)))
+    return chosen, forced
+
+
+def _reason(name: str, found: Pending, chosen: Simulation, forced: Mapping[str, str],
+            excluded: Collection[str]) -> str:
+    """Say of an update that was wanted and is not in the plan what holds it back."""
+    if name in found.held:
+        return "held by the administrator"
+    if name in forced:
+        return forced[name]
+    if name in chosen.why:
+        return chosen.why[name]
+    if excluded:
+        return NEEDS_EXCLUDED
+    held = set(found.held) & set(found.updates)
+    return UNSATISFIED + (" while %s is held" % some(sorted(held)) if held else "")
+
+
+def some(items: Sequence[str]) -> str:
+    """Return a short list for a message."""
+    shown = sorted(set(items))
+    return ", ".join(shown[:5]) + (" and %d more" % (len(shown) - 5) if len(shown) > 5 else "")

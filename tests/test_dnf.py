@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""dnf's and dnf5's command lines, and what is made of the answers that real ones gave."""
+
+import os
+import unittest
+from typing import Tuple
+
+from qualvosec.helper.managers import base
+from qualvosec.helper.managers import dnf
+from qualvosec.helper.managers import dnf_text
+from qualvosec.helper.managers import settle
+
+from tests import fakemanager
+
+RPM = ("/usr/bin/rpm -qa --qf %{NAME}\\t%{EPOCHNUM}\\t%{VERSION}\\t%{RELEASE}\\t%{ARCH}\\t"
+       "%{INSTALLTIME}\\n")
+ALL = ["kernel", "qv-app", "qv-bad", "qv-base", "qv-brandnew", "qv-conf", "qv-lib", "qv-new",
+       "qv-plain", "qv-sec", "qv-secup", "qv-slow"]
+
+
+class Both(fakemanager.Case):
+    """What both flavours have in common; the command lines are the subclass's."""
+
+    folder = "dnf"
+    programs = ("usr/bin/dnf", "usr/bin/dnf5", "usr/bin/rpm")
+    locked: Tuple[int, str] = (200, "RPMDB already locked by 7\n")
+    bounded = " --setopt=exit_on_lock=True"
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.dnf = "/usr/bin/" + self.folder
+        self.manager = dnf.Dnf(self.world) if self.folder == "dnf" else dnf.Dnf5(self.world)
+        self.answer_usually()
+
+    def answer_usually(self) -> None:
+        expect = self.fake.expect
+        expect(RPM, self.recorded("installed.txt"))
+        for options in ("", "--disableexcludes=all "):
+            self.answer_upgrades(options, self.recorded("upgrades.txt"))
+        self.answer_advisories(" --updates --security", self.recorded("security.txt"))
+        self.answer_advisories(" --all", self.recorded("advisories.txt"))
+        self.expect_table("", "all.txt")
+        self.expect_table("qv-newname", "kept-name.txt")
+        self.expect_table("qv-lib qv-newname qv-plain", "without.txt")
+        self.expect_table("qv-lib qv-plain", "without.txt")
+
+    def answer_upgrades(self, options: str, text: str) -> None:
+        words = "%s -q -C %srepoquery --upgrades --latest-limit=1 --qf" % (self.dnf, options)
+        self.fake.answers[tuple(words.split(" ")) + (
+            "%{name} %{epoch} %{version} %{release} %{arch} %{repoid}",)] = text
+
+    def answer_advisories(self, options: str, text: str) -> None:
+        self.fake.expect("%s -q -C updateinfo list%s" % (self.dnf, options), text)
+
+    def expect_table(self, excluded: str, name: str) -> None:
+        options = "".join(" --exclude=" + word for word in excluded.split())
+        self.fake.expect("%s -C --assumeno --setopt=best=False%s upgrade" % (self.dnf, options),
+                         (1, self.recorded(name), "Operation aborted.\n"))
+
+    def plan(self, *excluded: str) -> base.Plan:
+        return base.Plan(excluded=excluded)
+
+
+class Plans:
+    """Tests of plans, for both flavours."""
+
+    def test_everything_but_what_would_replace_a_package(self: Both) -> None:
+        plan = self.manager.plan(base.Selection())
+        self.assertEqual(self.names(plan.install), ALL)
+        self.assertIn(base.Package("kernel", "5.14.0-1", "5.14.0-2"), plan.install)
+        self.assertIn(base.Package("qv-brandnew", "", "1.0-1"), plan.install)
+        self.assertEqual(self.why(plan), {
+            "qv-swap": (base.KEPT, "conflicts with an installed package"),
+            "qv-newname": (base.KEPT, "needs the removal of qv-oldname")})
+        self.assertEqual(plan.excluded, ("qv-newname",))
+        self.assertEqual(len(plan.pending), 12)
+
+    def test_blacklist_becomes_excludes_of_exact_installed_names(self: Both) -> None:
+        plan = self.manager.plan(base.Selection(exclude=("qv-pl*", "qv-li?")))
+        self.assertEqual(plan.excluded, ("qv-lib", "qv-plain"))
+        why = self.why(plan)
+        self.assertEqual(why["qv-plain"], (base.POLICY, "in packages_blacklist"))
+        self.assertEqual(why["qv-app"], (base.KEPT, "its dependencies cannot be satisfied"))
+        self.assertNotIn("qv-plain", self.names(plan.install))
+
+    def test_whitelist_excludes_all_else_that_is_pending(self: Both) -> None:
+        others = [name for name in ALL if name not in ("qv-sec", "qv-brandnew")] + ["qv-swap"]
+        for excluded in (others, others + ["qv-newname"]):
+            self.expect_table(" ".join(sorted(excluded)), "all.txt")
+        with self.assertRaisesRegex(base.Refused, "would not keep to the selection"):
+            # This dnf ignores the excludes: its plan is refused, not trusted.
+            self.manager.plan(base.Selection(only=("qv-sec",)))
+
+    def test_security_only_leaves_out_what_no_advisory_names(self: Both) -> None:
+        others = [name for name in ALL if name not in ("qv-sec", "qv-secup", "qv-brandnew")]
+        table = self.recorded("all.txt").splitlines()
+        heading = [line for line in table if line.startswith("Upgrading:")]
+        row = [line for line in table if line.startswith(" qv-sec ")]
+        excluded = " ".join(sorted(others + ["qv-swap"]))
+        options = "".join(" --exclude=" + word for word in excluded.split())
+        self.fake.expect("%s -C --assumeno --setopt=best=False%s upgrade" % (self.dnf, options),
+                         (1, "\n".join(heading + row) + "\n", "Operation aborted.\n"))
+        plan = self.manager.plan(base.Selection(security_only=True))
+        self.assertEqual(plan.install, (base.Package("qv-sec", "1.0-1", "1.0-3", True),))
+        self.assertEqual(self.why(plan)["qv-plain"], (base.POLICY, settle.NOT_SECURITY))
+        self.assertEqual(self.why(plan)["qv-secup"], (base.KEPT, settle.NEEDS_EXCLUDED))
+
+    def test_security_only_without_any_advisory_is_unsupported(self: Both) -> None:
+        for options in (" --updates --security", " --all"):
+            self.answer_advisories(options, "")
+        with self.assertRaisesRegex(base.Unsupported, "no security metadata"):
+            self.manager.plan(base.Selection(security_only=True))
+
+    def test_detail_marks_security_updates(self: Both) -> None:
+        plan = self.manager.plan(base.Selection(), detail=True)
+        self.assertEqual([p.name for p in plan.pending if p.security], ["qv-sec", "qv-secup"])
+        self.assertTrue(plan.security_known)
+        self.assertIn(base.Package("qv-sec", "1.0-1", "1.0-3", True), plan.install)
+
+    def test_what_dnf_conf_excludes_is_held_by_the_administrator(self: Both) -> None:
+        self.answer_upgrades("", "{}" if self.folder == "dnf5" else "")
+        plan = self.manager.plan(base.Selection())
+        self.assertEqual(self.why(plan)["qv-swap"], (base.KEPT, "held by the administrator"))
+
+    def test_nothing_to_do_is_an_empty_plan_without_a_simulation(self: Both) -> None:
+        for options in ("", "--disableexcludes=all "):
+            self.answer_upgrades(options, "{}" if self.folder == "dnf5" else "")
+        plan = self.manager.plan(base.Selection())
+        self.assertEqual((plan.install, plan.pending, plan.left), ((), (), ()))
+        self.assertFalse(any("upgrade" in call for call in self.fake.calls))
+
+    def test_a_plan_that_removes_is_refused(self: Both) -> None:
+        words = (self.dnf + " -C --assumeno --setopt=best=False upgrade").split(" ")
+        self.fake.answers[tuple(words)] = (1, "Upgrading:\n qv-sec noarch 1.0-3 updates 6 k\n"
+                                           "Removing:\n qv-old noarch 1.0-1 @system 6 k\n",
+                                           "Operation aborted.\n")
+        with self.assertRaisesRegex(base.Refused, "qv-old"):
+            self.manager.plan(base.Selection())
+
+    def test_a_failed_simulation_is_told_in_dnfs_own_words(self: Both) -> None:
+        words = (self.dnf + " -C --assumeno --setopt=best=False upgrade").split(" ")
+        self.fake.answers[tuple(words)] = (1, "", "Error: Cache-only enabled but no cache\n")
+        with self.assertRaisesRegex(base.ManagerError, "Error: Cache-only enabled"):
+            self.manager.plan(base.Selection())
+
+    def test_queries_have_a_deadline_and_are_not_logged(self: Both) -> None:
+        self.manager.plan(base.Selection(), detail=True)
+        self.assertFalse(any(self.fake.logged))
+        self.assertNotIn(None, [deadline for call, deadline in zip(
+            self.fake.said(), self.fake.deadlines) if call != RPM])
+
+
+class Steps:
+    """Tests of the other steps, for both flavours."""
+
+    def test_refresh_counts_every_failed_repository(self: Both) -> None:
+        words = self.dnf + " -q -y --setopt=*.skip_if_unavailable=0 makecache --refresh"
+        self.fake.expect(words)
+        self.manager.refresh(2000.0)
+        self.fake.expect(words, (1, "", "Error: Failed to download metadata for repo 'x'\n"))
+        with self.assertRaisesRegex(base.ManagerError, "Failed to download metadata"):
+            self.manager.refresh(2000.0)
+        self.fake.expect(words, (-15, "", "", True))
+        with self.assertRaisesRegex(base.ManagerError, "not finished in time"):
+            self.manager.refresh(1005.0)
+        self.assertEqual(self.fake.deadlines, [900.0, 900.0, 5.0])
+
+    def test_download_ends_with_the_window_and_takes_the_lists_of_the_plan(self: Both) -> None:
+        self.fake.expect("%s -y --setopt=*.metadata_expire=-1%s --setopt=best=False "
+                         "--exclude=a --exclude=b.i686 upgrade --downloadonly"
+                         % (self.dnf, self.bounded))
+        self.manager.download(self.plan("a", "b:i686"), 1300.0)
+        self.assertEqual((self.fake.deadlines, self.fake.logged), ([300.0], [False]))
+
+    def test_commit_has_no_deadline_and_writes_to_the_log_not_to_a_pipe(self: Both) -> None:
+        self.fake.expect("%s -y -C%s --setopt=best=False --exclude=a upgrade"
+                         % (self.dnf, self.bounded), "Complete!\n")
+        self.manager.commit(self.plan("a"), 2000.0)
+        self.assertEqual((self.fake.deadlines, self.fake.logged), ([None], [True]))
+
+    def test_commit_does_not_start_while_somebody_holds_the_lock(self: Both) -> None:
+        path = self.manager.pid_files[0] if self.manager.pid_files else ""
+        if not path:
+            raise unittest.SkipTest("dnf5 has no file that names a process")
+        self.write(path.lstrip("/"), "%d\n" % os.getpid())
+        with self.assertRaisesRegex(base.Locked, "held by process %d" % os.getpid()):
+            self.manager.commit(self.plan(), 2000.0)
+        self.assertEqual(self.fake.calls, [])
+
+    def test_every_documented_failure_is_told_apart(self: Both) -> None:
+        words = "%s -y -C%s --setopt=best=False upgrade" % (self.dnf, self.bounded)
+        for code, text, kind in ((1, "Error: Transaction failed", base.ManagerError),
+                                 (2, "usage", base.ManagerError), (3, "", base.ManagerError),
+                                 self.locked + (base.Locked,)):
+            self.fake.expect(words, (code, "", text))
+            with self.assertRaises(base.ManagerError) as caught:
+                self.manager.commit(self.plan(), 2000.0)
+            self.assertIs(type(caught.exception), kind, text)
+
+    def test_an_interrupted_run_shows_as_doubled_packages_and_is_repaired(self: Both) -> None:
+        good = self.recorded("installed.txt")
+        double = good + "qv-slow\t0\t2.0\t1\tnoarch\t1\nkernel\t0\t9\t1\tnoarch\t1\n"
+        self.fake.expect(RPM, double)
+        query = self.dnf + " -q -C --disablerepo=* repoquery --duplicates"
+        self.fake.expect(query, "qv-slow-0:1.0-1.noarch\nqv-slow-0:2.0-1.noarch\n")
+        self.assertEqual(self.manager.broken(), "installed twice: qv-slow 1.0-1 and 2.0-1")
+        self.fake.expect(query, "")
+        self.assertEqual(self.manager.broken(), "")
+        self.fake.expect(query, "x")
+        self.fake.expect(RPM, [double, good])
+        remove = "%s -y%s remove --duplicates" % (self.dnf, self.bounded)
+        self.fake.expect(remove)
+        with self.assertRaisesRegex(base.ManagerError, "cannot be repaired"):
+            self.manager.recover(2000.0)
+        self.manager.recover(2000.0)
+        self.assertTrue(all(logged for call, logged in zip(self.fake.said(), self.fake.logged)
+                            if call == remove))
+
+    def test_a_sound_database_needs_one_query(self: Both) -> None:
+        self.assertEqual(self.manager.broken(), "")
+        self.assertEqual(self.fake.said(), [RPM])
+
+    def test_configuration_that_waits_for_the_administrator_is_found(self: Both) -> None:
+        for name in ("a.rpmnew", "b/c.rpmsave", "d", "e.conf"):
+            self.write("etc/" + name, "")
+        self.assertEqual(sorted(self.manager.leftovers()), ["/etc/a.rpmnew", "/etc/b/c.rpmsave"])
+
+    def test_reboot_is_due_for_what_was_installed_since_boot(self: Both) -> None:
+        self.assertIsNone(self.manager.reboot_reasons())
+        self.write("proc/stat", "cpu 1\nbtime 5000\n")
+        rows = ("kernel\t0\t5.14.0\t1\tnoarch\t4000\nkernel\t0\t5.14.0\t2\tnoarch\t6000\n"
+                "glibc\t0\t2.34\t1\tx86_64\t%d\nvim\t0\t9\t1\tx86_64\t7000\n")
+        self.fake.expect(RPM, rows % 4000)
+        self.assertEqual(self.manager.reboot_reasons(),
+                         ["kernel 5.14.0-2 was installed since boot"])
+        self.write("run/.containerenv", "")
+        self.assertEqual(self.manager.reboot_reasons(), [])
+        self.fake.expect(RPM, rows % 6000)
+        self.assertEqual(self.manager.reboot_reasons(),
+                         ["glibc 2.34-1 was installed since boot"])
+
+
+class Dnf(Plans, Steps, Both):  # type: ignore[misc]
+    """dnf 4.14."""
+
+    def test_rows_that_are_broken_behind_a_long_name_are_read(self) -> None:
+        table = dnf_text.parse_table(
+            "Upgrading:\n a-package-with-a-name-that-is-too-long-for-its-column\n"
+            "                      x86_64  1:2.0-1.el9  updates  6.0 k\n"
+            "     replacing  python3.11-x.noarch 1.0-1\n b  x86_64 1-1 updates 0  \n"
+            "Transaction Summary\n")
+        self.assertEqual([item[:3] for item in table.incoming], [
+            ("a-package-with-a-name-that-is-too-long-for-its-column", "x86_64", "1:2.0-1.el9"),
+            ("b", "x86_64", "1-1")])
+        self.assertEqual(table.incoming[0].replaces, ("python3.11-x",))
+
+    def test_a_row_that_names_no_package_is_refused(self) -> None:
+        for name in ("-y", "../x.rpm", "@core", "*", "a;b"):
+            with self.assertRaisesRegex(base.ManagerError, "cannot exist"):
+                dnf_text.parse_table("Upgrading:\n %s noarch 1-1 updates 6 k\n" % name)
+
+
+class Dnf5(Plans, Steps, Both):  # type: ignore[misc]
+    """dnf5 5.4.6."""
+
+    folder = "dnf5"
+    locked = (1, "Waiting for a lock on the system repository.\n")
+    bounded = ""
+
+    def answer_upgrades(self, options: str, text: str) -> None:
+        options = options.replace("--disableexcludes=all", "--setopt=disable_excludes=*")
+        self.fake.expect("%s -q -C %scheck-upgrade --json" % (self.dnf, options), text)
+
+    def answer_advisories(self, options: str, text: str) -> None:
+        self.fake.expect("%s -q -C advisory list%s --json" % (self.dnf, options), text or "[]")
+
+    def test_an_answer_in_another_form_is_an_error(self) -> None:
+        for text in ("[]", "{", '{"upgrades":[{"name":"a"}]}', '{"upgrades":1}', "[1]"):
+            with self.assertRaisesRegex(base.ManagerError, "unknown form"):
+                dnf_text.parse_upgrades(text)
+        for text in ("{}", '[{"name":"x"}]', "[1]"):
+            with self.assertRaisesRegex(base.ManagerError, "unknown form"):
+                dnf_text.parse_advisories(text)
