@@ -65,8 +65,11 @@ class Edge:
         self.sha = 0
 
     def write(self, name: str, text: str) -> None:
-        with open(os.path.join(self.folder, name), "w", encoding="ascii") as stream:
+        # By rename: a stand-in may be reading the old one at this moment.
+        path = os.path.join(self.folder, name)
+        with open(path + ".new", "w", encoding="ascii") as stream:
             stream.write(text)
+        os.rename(path + ".new", path)
 
     def fetch_argv(self) -> List[str]:
         """Return what acceptance.fetch_argv() should return."""
