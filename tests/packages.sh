@@ -34,7 +34,7 @@ export SOURCE_DATE_EPOCH="$epoch"
 
 copy() { # DIRECTORY
     mkdir -p "$1"
-    git ls-files -z | xargs -0 tar -cf - --ignore-failed-read 2>/dev/null | tar -xf - -C "$1"
+    git ls-files -z --cached --others --exclude-standard | xargs -0 tar -cf - --ignore-failed-read 2>/dev/null | tar -xf - -C "$1"
 }
 
 build() { # DIRECTORY, in an environment of the caller's
@@ -137,7 +137,18 @@ if git -C "$root" rev-parse -q --verify HEAD >/dev/null 2>&1; then
 fi
 
 if [ "${1:-}" = --install ]; then
-    sh "$root/tests/packages_install.sh" "$work/packages" || fault "installation: see above"
+    # A later version, whose default configuration is another one, too.
+    cd "$root"
+    copy "$work/later"
+    (
+        cd "$work/later"
+        sed 's/^VERSION = ".*"/VERSION = "1.9.9"/' lib/qualvosec/paths.py >paths.new
+        mv paths.new lib/qualvosec/paths.py
+        printf '\n# new in this version\n' >>etc/qualvosec.conf
+    )
+    build "$work/later"
+    python3 "$root/tests/packages_install.py" "$work/packages" "$work/later/out" ||
+        fault "installation: see above"
 fi
 
 say "packages: $same identical, lintian $(cat lintian.errors) errors $(cat lintian.warnings) warnings," \
