@@ -44,7 +44,7 @@ def _without_overlap(state: Any, opening: Any, done: Any = ()) -> bool:
 
 
 def _without_the_day(state: Any, opening: Any, done: Any = ()) -> bool:
-    return _is_consumed(state._replace(consumed_day=("", 0)), opening, done)
+    return _is_consumed(state._replace(days=("", ())), opening, done)
 
 
 def _half_an_hour_longer(state: Any, policy: Any, opening: Any) -> Any:
@@ -110,7 +110,7 @@ def _lost_at_once(view: Any, state: Any, facts: Any) -> Any:
 
 def _forgets_failures(state: Any, success: bool) -> Any:
     after = _consume(state, success)
-    return after if success else after._replace(consumed=state.consumed, consumed_day=("", 0))
+    return after if success else after._replace(consumed=state.consumed, days=("", ()))
 
 
 def _acts_before_it_saves(history: Any) -> int:

@@ -36,7 +36,7 @@ from tests.simulated_root import Started
 
 DAY = 86400
 MISHAPS = ("kill", "power", "suspend", "clock", "veto", "policy", "why", "lose", "sudo", "disk",
-           "fetch", "shift", "halt", "zone")
+           "fetch", "shift", "halt", "zone", "zone")
 
 
 class Crash(Exception):
@@ -55,7 +55,7 @@ class History:
         self.skew = 0
         change = (self.real + rng.randrange(9 * DAY)) // 1800 * 1800 - 3 * DAY
         before, after = rng.choice(((3600, 7200), (7200, 3600), (0, 0), (-12600, -12600)))
-        self.zone = lambda u: before if u < change else after
+        self.zone: window.Zone = lambda u: before if u < change else after
         self.root = Root(rng, strict=rng.random() < 0.5)
         self.boots = [(self.real - 10 * DAY)]
         self.settled = self.real - 10 * DAY     # when the clock was last set, true time
@@ -144,7 +144,7 @@ class History:
         self.real += off
         self.boots.append(self.real)
         self.settled = self.real
-        self.dated = None
+        self.dated = True if self.calm_from else None   # in calm times a fetch follows the boot
         if self.rng.random() < 0.3 and not self.calm_from:
             self.skew = self.rng.choice((-400 * DAY, -7200, 7200, -30 * DAY))
         self.back = self.real + self.rng.choice((5, 60))
@@ -367,7 +367,7 @@ class History:
             self.full = not self.full
         elif what == "zone":
             # New rules for the time zone: the same nominal windows, an hour or two away.
-            offset = rng.choice((0, 3600, 7200, -3600))
+            offset = self.zone(self.real) - rng.choice((3600, 7200, 7200, -3600))
             self.zone = lambda instant: offset
         elif what == "lose":
             self.lost, self.lost_at, self.lost_real = True, self.wall(), self.real

@@ -32,7 +32,7 @@ FULL = State(
                 due_reasons=("linux-image",), config_files=2),
     obstacle=("20261117T0215Z", "refused", "veto: moving house"),
     consumed=((1794881700, 1794885300), (1795486500, 1795490100)),
-    consumed_day=("1@3:15+60~0 week  freeze ", 739944),
+    days=("1@3:15+60~0 week  freeze ", (739937, 739944)),
     concluded="20261124T0215Z", schedule="1@3:15+60~0 week  freeze ", since=1794000000,
     awaited=("20261201T0215Z", 1796094900), seen=1795486600, success=1795486500, failures=0,
     hold=-1, trouble="state.json: is a symbolic link: refused")
@@ -86,7 +86,8 @@ class CodecTest(unittest.TestCase):
         last = FULL.last._replace(reason=text, due_reasons=(text[:100],) * 8)
         state = FULL._replace(
             last=last, reboot_reason=text, trouble=text, schedule="739000,739001," * 500,
-            consumed=((1795486500, 1795490100),) * 64)
+            consumed=((1795486500, 1795490100),) * 64,
+            days=("739000,739001," * 500, (739000,) * 64))
         self.assertLess(len(states.to_bytes(state)), states.MAX_BYTES)
 
 

@@ -262,7 +262,7 @@ class RunTest(unittest.TestCase):
         self.assertEqual(step(view(), state, facts())[1].kind, "upgrade")
 
     def test_a_changed_schedule_makes_no_second_window_of_the_same_hour(self) -> None:
-        used = settled(consumed=((OPENS, CLOSES),), consumed_day=(schedule_key(POLICY), TODAY))
+        used = settled(consumed=((OPENS, CLOSES),), days=(schedule_key(POLICY), (TODAY,)))
         for minute, expected in ((25, "wait"), (5, "wait"), (15, "wait")):
             policy = POLICY._replace(minute=minute)
             now = OPENS + 1800
@@ -273,7 +273,7 @@ class RunTest(unittest.TestCase):
         self.assertEqual(step(view(policy), state, facts(now=CLOSES + 60))[1].kind, "upgrade")
 
     def test_changed_rules_of_the_zone_make_no_second_window_of_the_same_day(self) -> None:
-        used = settled(consumed=((OPENS, CLOSES),), consumed_day=(schedule_key(POLICY), TODAY))
+        used = settled(consumed=((OPENS, CLOSES),), days=(schedule_key(POLICY), (TODAY,)))
         moved = view()._replace(zone=lambda instant: -7200)
         self.assertEqual(step(moved, used, facts(now=OPENS + 7260))[1].kind, "wait")
 

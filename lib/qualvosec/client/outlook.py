@@ -45,7 +45,8 @@ def is_consumed(state: State, opening: Opening, done: Sequence[str] = ()) -> boo
     schedule. The same nominal day of one schedule is the same window under
     changed rules of the time zone.
     """
-    if state.schedule and state.consumed_day == (state.schedule, opening.date):
+    schedule, days = state.days
+    if schedule and schedule == state.schedule and opening.date in days:
         return True
     length = opening.closes - opening.opens
     pairs = list(state.consumed)

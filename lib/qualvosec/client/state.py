@@ -79,7 +79,7 @@ class State(NamedTuple):
     last: Result = Result()
     obstacle: Tuple[str, str, str] = ("", "", "")   # window, outcome, reason
     consumed: Tuple[Tuple[int, int], ...] = ()      # (opens, closes), oldest first
-    consumed_day: Tuple[str, int] = ("", 0)         # schedule and nominal day of the newest
+    days: Tuple[str, Tuple[int, ...]] = ("", ())    # schedule, nominal days consumed under it
     concluded: str = ""             # the newest window whose outcome is final
     schedule: str = ""              # manifest.policy.schedule_key
     since: int = 0                  # when this schedule was first seen
@@ -190,7 +190,7 @@ _STATE: Dict[str, Check] = {
     "last": _result,
     "obstacle": _tuple(_window, _word("", "missed", *OUTCOMES), _text(MAX_TEXT)),
     "consumed": _list(_tuple(_number, _number), MAX_CONSUMED),
-    "consumed_day": _tuple(_text(MAX_KEY), _number),
+    "days": _tuple(_text(MAX_KEY), _list(_number, MAX_CONSUMED)),
     "concluded": _window,
     "schedule": _text(MAX_KEY),
     "since": _number,

@@ -63,8 +63,9 @@ def consume(state: State, success: bool) -> State:
     """Use up the window of the run in hand."""
     pair = (state.opens, state.closes)
     if pair not in state.consumed:
+        days = state.days[1] if state.days[0] == state.schedule else ()
         state = state._replace(consumed=(state.consumed + (pair,))[-MAX_CONSUMED:],
-                               consumed_day=(state.schedule, state.date))
+                               days=(state.schedule, (days + (state.date,))[-MAX_CONSUMED:]))
     if success:
         state = state._replace(success=state.opens, failures=0, concluded=state.window)
         # A run from before the loss says nothing about the time after it.
