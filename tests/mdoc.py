@@ -41,6 +41,10 @@ class Item:
                 names.append(word)
         return names
 
+    def aliases(self) -> List[str]:
+        """Return the names of a command: `Cm remove , Cm delete Ar host`."""
+        return re.findall(r"(?:^|, )Cm (\S+)", " ".join(self.words))
+
 
 def plain(lines: List[str]) -> str:
     """Return lines as running text, macros and escapes taken away."""

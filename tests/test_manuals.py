@@ -102,7 +102,7 @@ class Options(unittest.TestCase):
     def commands(self, page: str, program: str) -> Dict[str, Set[str]]:
         """Compare commands; return each with the options that its --help explains."""
         _, text = run(program, "--help")
-        listed = {item.named("Cm")[0]: item for item in mdoc.items(page, "COMMANDS")}
+        listed = {name for item in mdoc.items(page, "COMMANDS") for name in item.aliases()}
         self.assertGreater(len(listed), 1)
         self.assertEqual(set(listed), commands_of_help(text), page)
         return {name: options_of_help(run(program, name, "--help")[1]) for name in listed}
@@ -134,8 +134,8 @@ class Options(unittest.TestCase):
                          options_of_help(run("qualvosec-admin", "--help")[1]))
         offered = self.commands(page, "qualvosec-admin")
         for item in mdoc.items(page, "COMMANDS"):
-            name = item.named("Cm")[0]
-            self.assertEqual(options_of(item.items) | everywhere, offered[name], name)
+            for name in item.aliases():
+                self.assertEqual(options_of(item.items) | everywhere, offered[name], name)
 
     def test_every_option_of_the_server_is_in_its_page_and_no_other(self) -> None:
         self.assertEqual(options_of(mdoc.items("qualvosec-server.8", "DESCRIPTION")),
@@ -151,7 +151,7 @@ class Options(unittest.TestCase):
             if "COMMANDS" in mdoc.sections(page):
                 items = mdoc.items(page, "COMMANDS")
                 told |= options_of(mdoc.all_items(items))
-                listed = {item.named("Cm")[0] for item in items}
+                listed = {item.aliases()[0] for item in items}
             # Long forms of a short option stand in the explanation alone.
             self.assertEqual(told - used - {"--config", "--count"}, set(), page)
             self.assertEqual(used - told, set(), page)
@@ -263,8 +263,8 @@ class Keys(unittest.TestCase):
             unit for unit in client._UNITS if unit != "d"), text)
         items = {item.named("Ic")[0]: item
                  for item in mdoc.items("qualvosec-helper.8", "CONFIGURATION")}
-        told = {line.split()[1] for line in items["package_manager"].lines
-                if line.startswith(".Cm ")}
+        told = {word for line in items["package_manager"].lines if line.startswith(".Cm ")
+                for word in line.split()[1:] if word not in (",", ".")}
         self.assertEqual(told, {"auto"} | set(managers.KINDS))
 
     def test_example_of_the_configuration_is_read(self) -> None:
@@ -421,7 +421,7 @@ class Pages(unittest.TestCase):
         for folder in ("bin", "lib", "systemd", "etc", "rc.d"):
             for base, _, names in os.walk(os.path.join(ROOT, folder)):
                 for name in names:
-                    if name.endswith(".pyc"):
+                    if base.endswith("__pycache__"):
                         continue
                     with open(os.path.join(base, name), encoding="utf-8") as handle:
                         for page in ours.findall(handle.read()):
