@@ -1,19 +1,16 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Trials of runs that meet trouble: locks, broken packages, killed processes, lost servers."""
+"""Trials of runs that meet trouble: lost servers, missing rules, broken packages, vetoes."""
 
 import os
-import subprocess
 import time
 from typing import Dict
 
 from tests.e2e import aptrepo
 from tests.e2e.cases_runs import kept
-from tests.e2e.cases_runs import names
 from tests.e2e.cases_runs import outcome
 from tests.e2e.cases_runs import stays
 from tests.e2e.cases_runs import wait_status
 from tests.e2e.container import wait_for
-from tests.e2e.trial import SERVICE
 from tests.e2e.trial import Case
 from tests.e2e.trial import Trial
 from tests.e2e.trial import check
@@ -21,34 +18,6 @@ from tests.e2e.trial import check_equal
 from tests.e2e.trial import opening
 
 UNHEALTHY = 2
-DPKG_LOCKS = "/var/lib/dpkg/lock-frontend"
-
-# Holds dpkg's lock as another apt does (fcntl), until its standard input ends.
-_HOLD = """
-import fcntl, sys
-lock = open(sys.argv[1], "w")
-fcntl.lockf(lock, fcntl.LOCK_EX)
-print("held", flush=True)
-sys.stdin.read()
-"""
-
-
-class HeldLock:
-    """Somebody else's package manager: holds dpkg's frontend lock until release()."""
-
-    def __init__(self, trial: Trial) -> None:
-        self._process = trial.box.popen(["python3", "-c", _HOLD, DPKG_LOCKS])
-        assert self._process.stdout is not None
-        answer = self._process.stdout.readline()
-        check_equal(answer, b"held\n", "answer of the lock holder")
-
-    def release(self) -> None:
-        """Let the lock go."""
-        try:
-            self._process.communicate(b"", 20)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            raise
 
 
 def unhealthy_because(trial: Trial, word: str, timeout_s: float = 60.0) -> None:
@@ -153,120 +122,6 @@ def _reported(trial: Trial, word: str) -> bool:
     return word in trial.admin_row()["Status"]
 
 
-def lock_waits(trial: Trial) -> None:
-    """dpkg's lock is held at the opening: the run waits for it and then goes on."""
-    trial.configure(helper={"lock_wait": "600"})
-    trial.boot("e2e-victim")
-    lock = HeldLock(trial)
-    try:
-        trial.publish_open()
-        trial.start_service()
-        wait_for("the start of the run", trial.record, 60)
-        _keeps_waiting(trial, 70)
-    finally:
-        lock.release()
-    outcome(trial, "ok")
-    check_equal(trial.version("e2e-victim"), "1.1", "e2e-victim")
-
-
-def _keeps_waiting(trial: Trial, seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        record = trial.record()
-        check_equal(record["finished"], 0, "finished, with the lock held")
-        check_equal(record["committed"], False, "committed, with the lock held")
-        time.sleep(1)
-    check(trial.active(), "the service has ended")
-
-
-def lock_retried(trial: Trial) -> None:
-    """The lock is not let go in time: locked, not consumed, tried again five minutes later."""
-    trial.configure(helper={"lock_wait": "5"})
-    trial.boot("e2e-victim")
-    lock = HeldLock(trial)
-    try:
-        trial.publish_open(duration=120)
-        trial.start_service()
-        record = outcome(trial, "locked")
-        check_equal(record["committed"], False, "committed")
-        unhealthy_because(trial, "locked")
-        nothing_ran(trial)
-    finally:
-        lock.release()
-    first = record["accepted"]
-    wait_for("the next attempt", lambda: trial.record()["accepted"] != first, 420)
-    outcome(trial, "ok")
-    check_equal(len(trial.configured("e2e-victim", "1.1")), 1, "runs of the new postinst")
-
-
-def cgroup_killed(trial: Trial) -> None:
-    """The daemon's whole cgroup is killed mid-run: the run finishes and is adopted."""
-    trial.configure()
-    trial.boot("e2e-slow", "e2e-victim")
-    trial.publish_open(reboot=True)
-    trial.start_service()
-    wait_for("the slow postinst", lambda: _exists(trial, aptrepo.SLOW_STARTED), 60)
-    kill = ["systemctl", "kill", "--kill-whom=all", "--signal=KILL", SERVICE]
-    check_equal(trial.box.run(kill).returncode, 0, "systemctl kill")
-    check(_exists(trial, aptrepo.SLOW_STARTED), "the run is gone")
-    wait_for("the service to be back", trial.active, 120)
-    check_equal(trial.record()["finished"], 0, "finished, with the postinst waiting")
-    _go(trial)
-    record = outcome(trial, "ok")
-    check_equal(names(record), ["e2e-slow", "e2e-victim"], "upgraded packages")
-    check_equal(len(trial.configured("e2e-slow", "1.1")), 1, "runs of the slow postinst")
-    # The new process believes the clock after a fetch, at the latest five minutes after the run.
-    wait_for("the reboot that belongs to the run", lambda: trial.box.reboots == 1, 400)
-    trial.box.wait_booted()
-    wait_status(trial, "reboot", "state", "verified")
-    stays("reboots", trial, 1)
-
-
-def service_stopped(trial: Trial) -> None:
-    """systemctl restart mid-run: the run goes on, no second one is started."""
-    trial.configure()
-    trial.boot("e2e-slow")
-    trial.publish_open()
-    trial.start_service()
-    wait_for("the slow postinst", lambda: _exists(trial, aptrepo.SLOW_STARTED), 60)
-    check_equal(trial.box.run(["systemctl", "restart", SERVICE]).returncode, 0, "restart")
-    wait_for("the service to be back", trial.active, 60)
-    check_equal(trial.record()["finished"], 0, "finished, with the postinst waiting")
-    _go(trial)
-    outcome(trial, "ok")
-    wait_status(trial, "last_run", "outcome", "ok")
-    check_equal(len(trial.configured("e2e-slow", "1.1")), 1, "runs of the slow postinst")
-
-
-def power_cut(trial: Trial) -> None:
-    """Power fails mid-run: after boot the packages are repaired once, and nothing loops."""
-    trial.configure()
-    trial.boot("e2e-slow", "e2e-victim")
-    trial.publish_open()
-    trial.start_service()
-    wait_for("the slow postinst", lambda: _exists(trial, aptrepo.SLOW_STARTED), 60)
-    before = trial.box.boot_id()
-    trial.box.power_cut()
-    check(trial.box.boot_id() != before, "the boot id is still the same")
-    _go(trial)
-    # Only a fetch of this boot proves the clock: it comes at the latest five minutes later.
-    wait_for("the repair", lambda: trial.version("e2e-slow") == "1.1", 400)
-    record = trial.finished_run()
-    check_equal(record["clean"], True, "clean")
-    check_equal(record["op"], "repair", "operation")
-    audit = trial.box.run(["dpkg", "--audit"]).out
-    check_equal(audit, "", "dpkg --audit")
-    stays("reboots", trial, 0)
-
-
-def _exists(trial: Trial, inside: str) -> bool:
-    return trial.box.run(["test", "-e", inside]).returncode == 0
-
-
-def _go(trial: Trial) -> None:
-    check_equal(trial.box.run(["touch", aptrepo.SLOW_GO]).returncode, 0, "touch")
-
-
 def vetoed(trial: Trial) -> None:
     """While the veto file is there nothing runs and its reason is shown."""
     trial.configure()
@@ -282,6 +137,20 @@ def vetoed(trial: Trial) -> None:
     )
     nothing_ran(trial)
     check_equal(trial.record().get("committed", False), False, "committed")
+
+
+def hook_refuses(trial: Trial) -> None:
+    """A pre-patch hook that fails: nothing is installed, and it is named."""
+    trial.configure()
+    hook = os.path.join(trial.paths.config, "hooks.d/pre-patch.d/10-busy")
+    trial.box.write(hook, "#!/bin/sh\nexit 1\n", 0o755)
+    trial.boot("e2e-victim")
+    trial.publish_open(reboot=True)
+    trial.start_service()
+    record = outcome(trial, "refused")
+    check_equal(record["committed"], False, "committed")
+    unhealthy_because(trial, "10-busy")
+    nothing_ran(trial)
 
 
 def reboot_forbidden(trial: Trial) -> None:
@@ -319,7 +188,10 @@ def window_over(trial: Trial) -> None:
     fields.update(opening(3 * 3600))
     trial.publish(fields)
     trial.start_service()
-    wait_for("a healthy status", lambda: trial.health().returncode == 0, 60)
+    wait_for("the policy to be in force", lambda: trial.status().get("entry") == "policy", 60)
+    waiting = wait_for("a decision to wait", lambda: trial.status().get("waiting_for"), 60)
+    check("window" in str(waiting), "waiting for: %r" % waiting)
+    check_equal(trial.health().returncode, 0, "exit code of qualvosec status")
     nothing_ran(trial)
     check_equal(trial.record(), {}, "root's record")
 
@@ -366,17 +238,13 @@ def bad_signature(trial: Trial) -> None:
 
 
 CASES = [
-    Case("lock-retried", "lock held too long: tried again after five minutes", lock_retried, True),
     Case("server-lost", "server lost before the window: last policy stands", server_lost, True),
-    Case("lock-waits", "lock held for 70 s: waits, then runs", lock_waits, True),
     Case("server-never-there", "no server: no run, unhealthy, recovers", server_never_there),
     Case("no-sudo-rule", "sudo rule missing: no run, unhealthy", no_sudo_rule),
     Case("conffile", "changed configuration file kept and reported", conffile),
     Case("bad-postinst", "postinst fails: failed, no reboot, rest upgraded", bad_postinst, True),
-    Case("cgroup-killed", "cgroup killed mid-run: run adopted, one reboot", cgroup_killed, True),
-    Case("service-restarted", "restart mid-run: finishes, no second run", service_stopped),
-    Case("power-cut", "power fails mid-run: repaired once after boot", power_cut, True),
     Case("veto", "veto file: no run, its reason shown", vetoed),
+    Case("hook-refuses", "a failing pre-patch hook: nothing installed", hook_refuses),
     Case("reboot-forbidden", "allow_reboot false wins over the manifest", reboot_forbidden),
     Case("invalid-entry", "invalid entry: no run, says why", invalid_entry),
     Case("window-over", "a window from before the host knew of it", window_over),

@@ -81,14 +81,16 @@ def no_failed_units(trial: Trial) -> None:
 
 def window_open(trial: Trial) -> None:
     """The whole job: upgraded, rebooted exactly once, verified after boot, listed as ok."""
-    trial.configure()
+    trial.configure(helper={"reboot_delay": "60"})
     trial.boot("e2e-victim", "e2e-other")
     first_boot = trial.box.boot_id()
     trial.publish_open(reboot=True)
     trial.start_service()
     record = outcome(trial, "ok")
     check_equal(names(record), ["e2e-other", "e2e-victim"], "upgraded packages")
-    wait_for("the reboot", lambda: trial.box.reboots == 1, 90)
+    wait_status(trial, "reboot", "state", "requested")
+    check_equal(trial.box.reboots, 0, "reboots before reboot_delay is over")
+    wait_for("the reboot", lambda: trial.box.reboots == 1, 150)
     trial.box.wait_booted()
     check(trial.box.boot_id() != first_boot, "the boot id is still the same")
     for name in ("e2e-victim", "e2e-other"):
@@ -230,6 +232,23 @@ def once_a_window(trial: Trial) -> None:
     check_equal(trial.record()["started"], first["started"], "start of the last run")
 
 
+def hooks(trial: Trial) -> None:
+    """The administrator's hooks run as root around the run and before the reboot."""
+    trial.configure()
+    noting = '#!/bin/sh\necho "$QUALVOSEC_HOOK $QUALVOSEC_OUTCOME $(id -u)" >>/var/log/e2e-hooks\n'
+    for kind in ("pre-patch", "post-patch", "pre-reboot"):
+        folder = os.path.join(trial.paths.config, "hooks.d", kind + ".d")
+        trial.box.write(os.path.join(folder, "10-note"), noting, 0o755)
+        trial.box.write(os.path.join(folder, "10-note.bak"), noting, 0o755)
+    trial.boot("e2e-victim")
+    trial.publish_open(reboot=True)
+    trial.start_service()
+    outcome(trial, "ok")
+    wait_for("the reboot", lambda: trial.box.reboots == 1, 90)
+    lines = trial.box.read("/var/log/e2e-hooks").splitlines()
+    check_equal(lines, ["pre-patch  0", "post-patch ok 0", "pre-reboot  0"], "hooks")
+
+
 def by_cron(trial: Trial) -> None:
     """`qualvosec once` without a daemon: a dry run changes nothing, a real one patches once."""
     trial.configure()
@@ -342,5 +361,6 @@ CASES = [
     Case("reboot-not-required", "does not when none asks", reboot_not_required),
     Case("nothing-pending", "nothing to do: no reboot", nothing_pending),
     Case("once-a-window", "restart, second daemon, lost state: one run", once_a_window),
+    Case("hooks", "hooks run as root, in their places", hooks),
     Case("cron", "once, and once --dry-run, without a daemon", by_cron),
 ]

@@ -50,7 +50,7 @@ TREES: Dict[str, Tree] = {
             ["python3", "rpm", "createrepo-c", "dnf", "zypper", "pacman-package-manager"]
             + ["zstd", "procps"],
         ),
-        Tree("dnf5", "trixie", ["python3", "rpm", "createrepo-c", "dnf5", "procps"]),
+        Tree("dnf5", "sid", ["python3", "rpm", "createrepo-c", "dnf5", "procps"]),
     )
 }
 
