@@ -30,6 +30,7 @@ class Both(fakemanager.Case):
         super().setUp()
         self.dnf = "/usr/bin/" + self.folder
         self.manager = dnf.Dnf(self.world) if self.folder == "dnf" else dnf.Dnf5(self.world)
+        self.manager.may_simulate = True
         self.answer_usually()
 
     def answer_usually(self) -> None:
@@ -142,6 +143,13 @@ class Plans:
         self.fake.answers[tuple(words)] = (1, "", "Error: Cache-only enabled but no cache\n")
         with self.assertRaisesRegex(base.ManagerError, "Error: Cache-only enabled"):
             self.manager.plan(base.Selection())
+
+    def test_who_is_not_root_sees_a_plan_that_says_it_is_not_simulated(self: Both) -> None:
+        self.manager.may_simulate = False
+        plan = self.manager.plan(base.Selection(exclude=("qv-plain",)), detail=True)
+        self.assertIn("not simulated", plan.warnings[0])
+        self.assertEqual(len(plan.install), 11)
+        self.assertFalse(any("--assumeno" in call for call in self.fake.calls))
 
     def test_queries_have_a_deadline_and_are_not_logged(self: Both) -> None:
         self.manager.plan(base.Selection(), detail=True)

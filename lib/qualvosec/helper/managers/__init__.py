@@ -18,6 +18,7 @@ from qualvosec import files
 from qualvosec.helper.managers import apt
 from qualvosec.helper.managers import base
 from qualvosec.helper.managers import dnf
+from qualvosec.helper.managers import zypper
 
 
 class Kind(NamedTuple):
@@ -33,13 +34,17 @@ KINDS: Dict[str, Kind] = {
     "apt": Kind(apt.Apt, ("debian", "ubuntu", "devuan"), "apt-get"),
     "dnf5": Kind(dnf.Dnf5, FEDORA, "dnf5"),
     "dnf": Kind(dnf.Dnf, FEDORA, "dnf"),
+    "zypper": Kind(zypper.Zypper, ("suse", "opensuse", "opensuse-leap", "sles"), "zypper"),
 }
 # What is known and not served, and why: said instead of "no package manager".
 UNSERVED = {
     "darwin": "macOS: softwareupdate cannot install updates unattended",
+    "opensuse-tumbleweed": "its updates are whole distribution upgrades, which remove packages",
+    "opensuse-slowroll": "its updates are whole distribution upgrades, which remove packages",
     "steamos": "packages come as one image",
     "nixos": "packages come from one configuration, not one by one",
 }
+TRANSACTIONAL = "usr/sbin/transactional-update"
 IMAGE_MARKS = (("run/ostree-booted", "an image-based system (ostree, bootc)"),)
 
 
@@ -61,6 +66,9 @@ def choose(os_release: str, uname: str, override: str, world: base.World) -> bas
     for mark, what in IMAGE_MARKS:
         if os.path.exists(os.path.join(world.root, mark)):
             raise base.Unsupported("%s: %s is not supported" % (own, what))
+    if os.path.exists(os.path.join(world.root, TRANSACTIONAL)) and _read_only_root(world.root):
+        raise base.Unsupported("%s: a transactional system (transactional-update) is not supported"
+                               % own)
     if override != "auto":
         return _first([override], world)
     if own in UNSERVED:
@@ -71,6 +79,17 @@ def choose(os_release: str, uname: str, override: str, world: base.World) -> bas
             return _first(family, world)
     raise base.Unsupported("%s: no package manager of this system is supported (known: %s)"
                            % (own, ", ".join(sorted(KINDS))))
+
+
+def _read_only_root(root: str) -> bool:
+    """Say whether the root directory is mounted read-only, see proc(5)."""
+    try:
+        with open(os.path.join(root, "proc/mounts"), encoding="utf-8", errors="replace") as file:
+            rows = [line.split() for line in file]
+    except OSError:
+        return False
+    options = [row[3].split(",") for row in rows if len(row) > 3 and row[1] == "/"]
+    return bool(options) and "ro" in options[-1]
 
 
 def _first(family: List[str], world: base.World) -> base.Manager:

@@ -50,6 +50,7 @@ class Dnf(base.Manager):
     def __init__(self, world: base.World) -> None:
         super().__init__(world)
         self.rpm = rpm.Rpm(self.call, self.program)
+        self.may_simulate = os.geteuid() == 0
 
     def busy(self) -> str:
         """See base.Manager."""
@@ -103,6 +104,10 @@ class Dnf(base.Manager):
             for name in _updates(urgent, installed, own):
                 if name in updates:
                     updates[name] = updates[name]._replace(security=True)
+        if not self.may_simulate:
+            found = settle.Pending(updates, installed, known, held,
+                                   (settle.NOT_SIMULATED % self.name,))
+            return settle.plan(self.name, selection, found, settle.assume(updates))
         found = settle.Pending(updates, installed, known, held)
         return settle.plan(self.name, selection, found,
                            lambda excluded: self._simulate(excluded, installed, own))

@@ -155,8 +155,10 @@ def reboot_reasons(rows: List[Row], root: str, release: str) -> Optional[List[st
         is_kernel = KERNEL.fullmatch(row.name) is not None
         if row.time <= booted or row.evr != latest[row.key] or not (is_kernel or row.name in CORE):
             continue
-        running = release.startswith("%s.%s" % (row.evr.rpartition(":")[2], row.arch)) or (
-            release.startswith(row.evr.rpartition(":")[2].rpartition(".")[0] + "-"))
+        # Red Hat's release ends with the architecture; SUSE's lacks the last number of the package.
+        version = row.evr.rpartition(":")[2]
+        running = release.startswith(("%s.%s" % (version, row.arch),
+                                      version.rpartition(".")[0] + "-"))
         if is_kernel and (inside or running):
             continue
         reasons.append("%s %s was installed since boot" % (row.key, row.evr))

@@ -22,6 +22,8 @@ from qualvosec.helper.managers import names
 TRIES = 12
 NO_METADATA = "no security metadata: %s cannot tell which updates are security updates"
 NOT_SECURITY = "not a security update"
+NOT_SIMULATED = ("not simulated, because %s lets only root do that: what cannot be installed "
+                 "is shown as selected")
 UNSATISFIED = "its dependencies cannot be satisfied"
 NEEDS_EXCLUDED = "needs an update that is excluded"
 
@@ -81,6 +83,12 @@ def plan(manager: str, selection: base.Selection, found: Pending,
     return base.Plan(tuple(sorted(found.updates.values())), install, tuple(sorted(left.values())),
                      found.security_known, found.warnings + tuple(warnings),
                      tuple(sorted(excluded | set(forced))), selection)
+
+
+def assume(updates: Mapping[str, base.Package]) -> Simulate:
+    """Return what stands in for a simulation where this user may not ask for one."""
+    return lambda excluded: Simulation(tuple(
+        package for name, package in updates.items() if name not in excluded))
 
 
 def _choose(manager: str, selection: base.Selection, excluded: Set[str],

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What zypper prints with --xmlout, as values, and the files that one run of it reads.
+
+Pure functions. The summary of a transaction sorts packages into elements to-upgrade,
+to-install, to-remove and others; every element that is not known counts as a removal, so that
+a plan which holds one is refused. A patch does not list its packages in XML; as
+text it conflicts with their older versions. Facts: zypper(8), zypp.conf, output in tests/data.
+"""
+
+import re
+import xml.etree.ElementTree as ElementTree
+from typing import Dict
+from typing import Iterable
+from typing import List
+from typing import NamedTuple
+from typing import Tuple
+
+from qualvosec.helper.managers import base
+from qualvosec.helper.managers import rpm
+
+_INCOMING = ("to-upgrade", "to-install")
+_PATCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+-]{0,127}")
+_FIELD = re.compile(r"[A-Z][A-Za-z ]* *:")
+_BELOW = re.compile(r"(\S+) < (\S+)")
+
+
+class Item(NamedTuple):
+    """One package: name, architecture, new and old version as zypper says them."""
+
+    name: str
+    arch: str
+    evr: str
+    old: str = ""
+
+
+class Summary(NamedTuple):
+    """What a run would do."""
+
+    incoming: Tuple[Item, ...]
+    outgoing: Tuple[Item, ...]
+
+
+class Patch(NamedTuple):
+    """One patch that this system needs."""
+
+    name: str
+    category: str
+
+
+def parse_updates(text: str) -> List[Item]:
+    """Read `list-updates`; raises ManagerError."""
+    return [_item(node) for node in _tree(text).iter("update")
+            if node.get("kind") == "package"]
+
+
+def parse_patches(text: str) -> List[Patch]:
+    """Read `list-patches`, needed ones or all."""
+    found = []
+    for node in _tree(text).iter("update"):
+        name = node.get("name", "")
+        if node.get("kind") == "patch" and not _PATCH.fullmatch(name):
+            raise base.ManagerError("a patch %r is listed that cannot exist" % name[:80])
+        if node.get("kind") == "patch":
+            found.append(Patch(name, node.get("category", "")))
+    return found
+
+
+def parse_locks(text: str) -> List[str]:
+    """Read `locks`: names and patterns of the administrator."""
+    return [node.text or "" for lock in _tree(text).iter("lock") for node in lock.iter("name")]
+
+
+def parse_summary(text: str) -> Summary:
+    """Read a dry run; no summary means that there is nothing to do."""
+    incoming, outgoing = [], []  # type: List[Item], List[Item]
+    for summary in _tree(text).iter("install-summary"):
+        for group in summary:
+            if not group.tag.startswith("to-"):
+                continue
+            for node in group.iter("solvable"):
+                if node.get("type") == "package":
+                    known = group.tag in _INCOMING
+                    (incoming if known else outgoing).append(_item(node))
+    return Summary(tuple(incoming), tuple(outgoing))
+
+
+def parse_conflicts(text: str) -> Dict[str, str]:
+    """Read `info -t patch`: {package: version below which the patch is needed}."""
+    found: Dict[str, str] = {}
+    inside = False
+    for line in text.splitlines():
+        if _FIELD.match(line):
+            inside = line.startswith("Conflicts")
+        if inside:
+            for name, evr in _BELOW.findall(line):
+                if ":" not in name and (name not in found or rpm.compare(evr, found[name]) > 0):
+                    found[name] = rpm.plain(evr)
+    return found
+
+
+def messages(text: str) -> str:
+    """Return the errors that zypper tells in XML or as text, in one line."""
+    said = re.findall(r'<message type="error">([^<]*)</message>', text)
+    return " ".join(said).replace("&apos;", "'").strip() or text
+
+
+def locks_file(excluded: Iterable[str], admin: bytes) -> bytes:
+    """Return the locks of one run: what is left out and what the administrator has locked."""
+    records = ["\ntype: package\nmatch_type: glob\ncase_sensitive: on\nsolvable_name: %s\n"
+               % name for name in sorted({name.partition(":")[0] for name in excluded})]
+    return "".join(records).encode("ascii") + admin
+
+
+def settings(parts: Iterable[bytes], locks: str) -> bytes:
+    """Return zypp.conf for one run: the administrator's settings and another file of locks."""
+    return b"\n".join(parts) + b"\n[main]\nlocksfile.path = " + locks.encode("ascii") + b"\n"
+
+
+def _item(node: ElementTree.Element) -> Item:
+    return Item(rpm.checked_name(node.get("name", "")), node.get("arch", ""),
+                rpm.plain(node.get("edition", "")), rpm.plain(node.get("edition-old", "")))
+
+
+def _tree(text: str) -> ElementTree.Element:
+    try:
+        return ElementTree.fromstring(text)
+    except ElementTree.ParseError as error:
+        raise base.ManagerError("zypper: answers in an unknown form: %s" % error) from error

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Which adapter serves which system, and what is said where none does."""
+
+import os
+from typing import Dict
+from typing import Tuple
+
+from qualvosec.helper import managers
+from qualvosec.helper.managers import base
+
+from tests import fakemanager
+
+# What the systems' own os-release files say.
+SERVED: Dict[str, Tuple[str, ...]] = {
+    "apt": ("ID=debian\n", 'ID=linuxmint\nID_LIKE="ubuntu debian"\n', "ID='ubuntu'\n"),
+    "dnf": ("ID=fedora\n", 'ID="rhel"\nID_LIKE="fedora"\n',
+            'ID="almalinux"\nID_LIKE="rhel centos fedora"\n', 'ID="amzn"\nID_LIKE="fedora"\n',
+            'ID=nobara\nID_LIKE="rhel centos fedora"\n'),
+    "zypper": ('ID="sles"\nID_LIKE="suse"\n', 'ID="opensuse-leap"\nID_LIKE="suse opensuse"\n'),
+}
+PROGRAMS = {"apt": "usr/bin/apt-get", "dnf": "usr/bin/dnf", "dnf5": "usr/bin/dnf5",
+            "zypper": "usr/bin/zypper", "apk": "sbin/apk", "pacman": "usr/bin/pacman",
+            "freebsd": "usr/local/sbin/pkg", "openbsd": "usr/sbin/pkg_add",
+            "pkgin": "usr/pkg/bin/pkgin"}
+
+
+class Choice(fakemanager.Case):
+    def give(self, *names: str) -> None:
+        for name in names:
+            self.write(PROGRAMS[name], "")
+            os.chmod(os.path.join(self.root, PROGRAMS[name]), 0o755)
+
+    def choose(self, text: str, uname: str = "Linux", override: str = "auto") -> str:
+        return managers.choose(text, uname, override, self.world).name
+
+    def test_systems_are_known_by_their_own_name_whatever_else_is_installed(self) -> None:
+        self.give(*[name for name in PROGRAMS if name != "dnf5"])
+        rows = 0
+        for name, texts in SERVED.items():
+            for text in texts:
+                self.assertEqual(self.choose(text), name, text)
+                rows += 1
+        self.assertGreater(rows, 8)
+
+    def test_dnf5_is_taken_where_it_exists(self) -> None:
+        self.give("dnf", "dnf5")
+        self.assertEqual(self.choose("ID=fedora\n"), "dnf5")
+
+    def test_a_system_whose_program_is_missing_is_unsupported_though_others_exist(self) -> None:
+        self.give("apt")
+        for text, part in (("ID=fedora\n", "dnf5: is not installed; dnf: is not installed"),
+                           ("ID=sles\nID_LIKE=suse\n", "zypper: is not installed")):
+            with self.assertRaisesRegex(base.Unsupported, part):
+                self.choose(text)
+
+    def test_the_administrator_may_choose(self) -> None:
+        self.give("zypper", "dnf")
+        self.assertEqual(self.choose("ID=mine\n", override="dnf"), "dnf")
+
+    def test_what_is_not_served_is_named_with_the_reason(self) -> None:
+        self.give(*PROGRAMS)
+        for text, uname, part in (
+                ("ID=slackware\n", "Linux", "slackware"), ("", "Linux", "Linux"),
+                ("", "Darwin", "softwareupdate"), ("", "SunOS", "sunos"),
+                ('ID="opensuse-tumbleweed"\nID_LIKE="opensuse suse"\n', "Linux", "distribution"),
+                ("ID=steamos\nID_LIKE=arch\n", "Linux", "one image"), ("ID=nixos\n", "Linux", "")):
+            with self.assertRaisesRegex(base.Unsupported, part):
+                self.choose(text, uname)
+
+    def test_image_based_systems_are_unsupported_even_when_overridden(self) -> None:
+        self.give("dnf", "dnf5")
+        self.write("run/ostree-booted", "")
+        for override in ("auto", "dnf"):
+            with self.assertRaisesRegex(base.Unsupported, "fedora: an image-based system"):
+                self.choose("ID=fedora\n", override=override)
+
+    def test_transactional_systems_are_unsupported_while_their_root_is_read_only(self) -> None:
+        self.give("zypper")
+        self.write("usr/sbin/transactional-update", "")
+        self.write("proc/mounts", "rootfs / rootfs rw 0 0\n/dev/sda / btrfs rw,relatime 0 0\n")
+        self.assertEqual(self.choose("ID=sles\nID_LIKE=suse\n"), "zypper")
+        self.write("proc/mounts", "rootfs / rootfs rw 0 0\n/dev/sda / btrfs ro,relatime 0 0\n")
+        with self.assertRaisesRegex(base.Unsupported, "transactional-update"):
+            self.choose("ID=sles\nID_LIKE=suse\n")
