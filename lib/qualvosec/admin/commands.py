@@ -16,8 +16,10 @@ from typing import Sequence
 from typing import TextIO
 
 from qualvosec import paths
+from qualvosec.admin import editing
 from qualvosec.admin import signing
 from qualvosec.admin import source
+from qualvosec.admin import timetable
 from qualvosec.admin import viewing
 from qualvosec.admin.terminal import FAILED
 from qualvosec.admin.terminal import USAGE
@@ -26,8 +28,9 @@ from qualvosec.admin.terminal import AdminError
 from qualvosec.admin.terminal import Terminal
 from qualvosec.admin.terminal import UsageError
 from qualvosec.admin.terminal import width_of
+from qualvosec.safetext import safe
 
-MODULES = (viewing, signing)
+MODULES = (viewing, editing, timetable, signing)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -55,13 +58,25 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _options(argv: Sequence[str]) -> argparse.Namespace:
+    """Parse the command line; words may stand behind options where a command takes several."""
+    parser = _parser()
+    options, rest = parser.parse_known_args(argv)
+    if rest and (not hasattr(options, "words")
+                 or any(len(word) > 1 and word.startswith("-") for word in rest)):
+        parser.error("unrecognized arguments: %s" % safe(" ".join(rest)))
+    if rest:
+        options.words.extend(rest)
+    return options
+
+
 def main(argv: Sequence[str], out: Optional[TextIO] = None, err: Optional[TextIO] = None,
          clock: Callable[[], float] = time.time) -> int:
     """Run one command; returns the exit code."""
     out = out or sys.stdout
     err = err or sys.stderr
     try:
-        options = _parser().parse_args(argv)
+        options = _options(argv)
     except SystemExit as stop:
         # argparse has printed its usage, help or version already.
         return stop.code if isinstance(stop.code, int) else USAGE
