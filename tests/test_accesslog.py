@@ -11,10 +11,12 @@ import os
 import random
 import shutil
 import tempfile
+import time
 import unittest
 
 from qualvosec import useragent
 from qualvosec.admin import accesslog
+from qualvosec.admin import logfile
 
 from tests import DATA
 
@@ -152,14 +154,14 @@ class ReadTest(Scratch):
         self.write("access.log", line())
         self.write("access.log.1", line())
         path = os.path.join(self.folder, "access.log")
-        self.assertEqual(accesslog.expand([path + "*", path]), [path, path + ".1"])
+        self.assertEqual(logfile.expand([path + "*", path]), [path, path + ".1"])
         for bad in (path + ".gone", os.path.join(self.folder, "x*"), self.folder):
-            with self.assertRaises(accesslog.LogError):
-                accesslog.expand([path, bad])
+            with self.assertRaises(logfile.LogError):
+                logfile.expand([path, bad])
 
     def test_a_name_with_glob_characters_is_first_a_name(self):
         path = self.write("access[1].log", line())
-        self.assertEqual(accesslog.expand([path]), [path])
+        self.assertEqual(logfile.expand([path]), [path])
 
     def test_the_time_the_logs_cover_is_that_of_all_their_lines(self):
         other = '192.0.2.1 - - [%s] "GET / HTTP/1.1" 200 1 "-" "curl"\n'
@@ -181,12 +183,17 @@ class ReadTest(Scratch):
 
     def test_a_file_without_line_ends_does_not_fill_the_memory(self):
         class Endless(io.RawIOBase):
-            left = 2000
+            left = 20000000
 
-            def read(self, size=-1):
-                self.left -= 1
-                return b"x" * 20000 if self.left > 0 else b""
-        pieces = list(accesslog._pieces(Endless()))
+            def readable(self):
+                return True
+
+            def readinto(self, buffer):
+                size = min(len(buffer), self.left)
+                buffer[:size] = b"x" * size
+                self.left -= size
+                return size
+        pieces = list(logfile.pieces(io.BufferedReader(Endless())))
         self.assertLess(sum(map(len, pieces)), 300000)
 
     def test_strangers_are_bounded_and_listed_hosts_are_not_crowded_out(self):
@@ -228,7 +235,7 @@ def slow_sightings(text):
     count, newest = 0, {}
     for row in text.split("\n"):
         fields = slow_fields(row[row.find('] "') + 2:])
-        if "QualvoSec " not in row or len(row) > accesslog.MAX_LINE or len(fields) < 3:
+        if "QualvoSec " not in row or len(row) > logfile.MAX_LINE or len(fields) < 3:
             continue
         found = useragent.read(fields[2])
         status = row.split('" ')[1][:3]
@@ -239,7 +246,71 @@ def slow_sightings(text):
     return count, newest
 
 
+def slow_hosts(texts):
+    """Return {name: (newest, first, source, words, {other source: newest})}, line by line."""
+    found = {}
+    for text in texts:
+        for row in text.split("\n"):
+            fields = slow_fields(row[row.find('] "') + 2:])
+            sighting = useragent.read(fields[2]) if len(fields) > 2 else None
+            if sighting is None or row.split('" ')[1][:3] not in ("200", "304"):
+                continue
+            stamp = row[row.find("[") + 1:row.find("]")]
+            east = int(stamp[-5:-2]) * 3600 + int(stamp[-5] + stamp[-2:]) * 60
+            time = at("2026-%02d-%s %s" % (
+                ("Sep", "Oct", "Nov", "Dec").index(stamp[3:6]) + 9, stamp[:2], stamp[12:20])) - east
+            found.setdefault(sighting.fqdn, []).append((time, row.split(" ")[0], fields[2]))
+    result = {}
+    for name, rows in found.items():
+        newest = max(rows)
+        others = {}
+        for time, source, _ in rows:
+            if source != newest[1]:
+                others[source] = max(time, others.get(source, 0))
+        nearest = sorted(others.items(), key=lambda item: (-item[1], item[0]))[:3]
+        result[name] = (newest[0], min(rows)[0], newest[1], useragent.read(newest[2]),
+                        tuple(nearest))
+    return result
+
+
 class FuzzTest(Scratch):
+
+    def test_hosts_agree_with_a_slow_reader_whatever_the_order_zones_and_sources(self):
+        seed = random.randrange(2 ** 32)
+        rng = random.Random(seed)
+        report = "QualvoSec 1.0.0 h%d.example.org (s1 w=%s r=%s u=0 k=0 p=0 b=no)"
+        for trial in range(30):
+            hosts, sources = rng.choice((1, 5, 40)), rng.choice((1, 1, 2, 4))
+            zones = rng.choice((["+0000"], ["-0330"], ["+0100", "+0200"]))
+            more = rng.choice(("", "", ' "%d" 0.%d'))
+            disorder = rng.choice((0, 0, 5, 5000, 10 ** 6))
+            texts = []
+            for _ in range(rng.choice((1, 1, 3))):
+                rows, now = [], at("2026-10-%02d 00:00:00" % rng.randrange(10, 31))
+                for _ in range(400):
+                    now += rng.choice((0, 1, 60, 3000))
+                    moment = time.gmtime(now - rng.randrange(disorder + 1))
+                    host = rng.randrange(hosts)
+                    source = "192.0.%d.%d" % (host, rng.randrange(sources))
+                    agent = rng.choice((report % (host, rng.choice(
+                        ("-", "20261020T0000Z")), rng.choice(("-", "ok"))), "curl/8"))
+                    rows.append(line(
+                        agent=agent, source=source, status=rng.choice(("200", "304", "404")),
+                        time=time.strftime("%d/%b/%Y:%H:%M:%S ", moment) + rng.choice(zones)
+                    ).rstrip("\n") + (more and more % (rng.randrange(9), rng.randrange(999))))
+                texts.append("\n".join(rows))
+            with self.subTest(seed=seed, trial=trial):
+                log = self.read(*texts)
+                self.assertEqual({name: (seen.time, seen.first, seen.source, seen.sighting,
+                                         seen.nearby) for name, seen in log.hosts.items()},
+                                 slow_hosts(texts))
+                self.assertEqual(log.broken, 0)
+
+    def test_a_damaged_clock_in_a_repeated_line_costs_that_line_alone(self):
+        good = [line(time="23/Nov/2026:05:00:%02d +0000" % second) for second in range(10)]
+        log = self.read("".join(good) + good[-1].replace("05:00:09", "05:00:9x"))
+        self.assertEqual((log.sightings, log.broken), (10, 1))
+        self.assertEqual(log.hosts["a.example.org"].time, at("2026-11-23 05:00:09"))
 
     def test_counts_agree_with_a_slow_reader_when_agents_and_referers_are_garbage(self):
         seed = random.randrange(2 ** 32)

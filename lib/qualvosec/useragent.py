@@ -11,9 +11,9 @@ original client sends. It is a claim, not a proof.
 """
 
 import re
-from typing import List
 from typing import NamedTuple
 from typing import Optional
+from typing import Tuple
 
 MAX_BYTES = 400
 MAX_COUNT = 99999
@@ -26,7 +26,16 @@ _NAME = re.compile(r"%s(?:\.%s)*" % (_LABEL, _LABEL))
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+~-]{0,31}")
 _WINDOW = re.compile(r"[0-9]{8}T[0-9]{4}Z")
 _WORD = re.compile(r"[a-z][a-z-]{0,23}")
-_COUNT = re.compile(r"[0-9]{1,5}")
+_HEADER = re.compile(r"QualvoSec (%s) (%s(?:\.%s)*)(?: \((.*)\))?"
+                     % (_VERSION.pattern, _LABEL, _LABEL), re.DOTALL)
+_PAIR = re.compile(r" ([^ =]*)=?([^ ]*)")
+_NEEDED = frozenset("wrukpb")
+# The values of a report in a fixed order; "-" leaves its group out.
+_VALUES = re.compile(" ".join((
+    "(?:-?|({window}))", "(?:-?|({outcomes}))", "({count})", "({count})", "({count})",
+    "({reboots})", "(?:-?|({window}))", "(?:-?|({word}))")).format(
+        window=_WINDOW.pattern, count="[0-9]{1,5}", word=_WORD.pattern,
+        outcomes="|".join(OUTCOMES), reboots="|".join(REBOOTS)))
 
 
 class Token(NamedTuple):
@@ -84,42 +93,40 @@ def _count(number: int) -> str:
 
 def read(text: str) -> Optional[Sighting]:
     """Return who sent a User-Agent, None when it is no client of ours or of the original."""
-    if len(text) > MAX_BYTES or not text.startswith("QualvoSec "):
+    found = _header(text)
+    if found is None:
         return None
-    words = text.split(" ", 3)
-    if len(words) < 3:
-        return None
-    version, fqdn = words[1:3]
-    if not _VERSION.fullmatch(version) or len(fqdn) > 253 or not _NAME.fullmatch(fqdn):
-        return None
-    fqdn = fqdn.lower()
-    if len(words) == 3:
-        return Sighting(version, fqdn, None)
-    rest = words[3]
-    if not (rest.startswith("(") and rest.endswith(")") and rest.isprintable()):
-        return None
-    return Sighting(version, fqdn, _read_token(rest[1:-1].split(" ")))
+    version, fqdn, report = found
+    return Sighting(version, fqdn.lower(), _read_token(report) if report else None)
 
 
-def _read_token(words: List[str]) -> Optional[Token]:
-    if words[0] != "s1":
+def name(text: str) -> str:
+    """Return the host in a User-Agent, "" where read() returns None; cheaper than it."""
+    found = _header(text)
+    return found[1].lower() if found else ""
+
+
+def _header(text: str) -> Optional[Tuple[str, str, Optional[str]]]:
+    """Return version, host and what stands in brackets."""
+    found = _HEADER.fullmatch(text) if len(text) <= MAX_BYTES else None
+    if found is None:
         return None
-    fields = {}
-    for word in words[1:]:
-        key, _, value = word.partition("=")
-        if key in fields:
-            return None
-        fields[key] = "" if value == "-" else value
-    try:
-        window, outcome, reboot = fields["w"], fields["r"], fields["b"]
-        counts = [fields[key] for key in "ukp"]
-    except KeyError:
+    version, fqdn, report = found.groups()
+    if len(fqdn) > 253 or report is not None and not report.isprintable():
         return None
-    success = fields.get("l", window)
-    health = fields.get("h", "ok") or "unknown"
-    if not (all(_COUNT.fullmatch(count) for count in counts) and reboot in REBOOTS
-            and _WORD.fullmatch(health) and (outcome in OUTCOMES or not outcome)
-            and all(_WINDOW.fullmatch(name) or not name for name in (window, success))):
+    return version, fqdn, report
+
+
+def _read_token(report: str) -> Optional[Token]:
+    words = report.split(" ")
+    fields = dict(_PAIR.findall(report))
+    if words[0] != "s1" or len(fields) != len(words) - 1 or not fields.keys() >= _NEEDED:
         return None
-    upgraded, kept, pending = [int(count) for count in counts]
-    return Token(window, outcome, upgraded, kept, pending, reboot, success, health)
+    values = [fields[key] for key in "wrukpb"]
+    values += [fields.get("l", values[0]), fields.get("h", "ok")]
+    found = _VALUES.fullmatch(" ".join(values))
+    if found is None:
+        return None
+    window, outcome, upgraded, kept, pending, reboot, success, health = found.groups()
+    return Token(window or "", outcome or "", int(upgraded), int(kept), int(pending), reboot,
+                 success or "", health or "unknown")

@@ -1,60 +1,48 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The web server's access log -> who asked for the manifest last, and what it said.
+"""The web server's access logs -> who asked for the manifest last, and what it said.
 
-Reads the combined and vhost_combined formats as nginx, Apache, lighttpd and
-OpenBSD's httpd write them, with further fields behind; plain or compressed
-(.gz, .xz, .bz2), any number of files in any order: the newest time wins, not
-the last line. The common format has no user agent: such a file only shows that
-nobody can be recognised in it. Only answers 2xx and 304 are sightings. Lines of
-other clients cost one search; a line longer than 8 KiB is skipped. Memory is
-bounded by the number of hosts, and that by the manifest plus MAX_STRANGERS.
+Any number of files in any order, plain or compressed (.gz, .xz, .bz2): the newest
+time wins, not the last line. Only answers 2xx and 304 are sightings. Lines of other
+clients cost a search; a line longer than 8 KiB is skipped. Memory is bounded by the
+number of hosts, and that by the manifest plus MAX_STRANGERS.
+
+Nearly every line repeats an earlier one but for its time. A line whose sender and
+words are known, later than the one before on the same day, is noted unread; only the
+newest such line of each kind is read, at the end. All others are read at once.
 """
 
-import bz2
-import datetime
-import glob
-import gzip
+import copy
 import lzma
 import os
-import re
 import zlib
-from typing import BinaryIO
+from typing import Callable
 from typing import Container
 from typing import Dict
-from typing import Iterator
 from typing import List
 from typing import NamedTuple
-from typing import Optional
 from typing import Sequence
 from typing import Tuple
-from typing import cast
 
-from qualvosec import useragent
+from qualvosec.admin import logfile
+from qualvosec.admin.logfile import MAX_LINE
+from qualvosec.admin.logline import MARK
+from qualvosec.admin.logline import Line
+from qualvosec.admin.logline import LineError
+from qualvosec.admin.logline import Parser
+from qualvosec.admin.logline import clock_s
+from qualvosec.admin.logline import is_common
 from qualvosec.useragent import Sighting
 
-MAX_LINE = 8192
 MAX_STRANGERS = 100000
-DAY_S = 86400
-_PIECE = 262144
+# Kinds of lines that are known at a time, about 700 bytes each.
+MAX_KINDS = 32768
 _EDGE = 65536
-_EPOCH = datetime.date(1970, 1, 1).toordinal()
-_MARK = b"QualvoSec "
-_MONTHS = {name: number for number, name in enumerate(
-    (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun",
-     b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"), 1)}
-
-_TIME = rb" \[(\d\d)/([A-Z][a-z][a-z])/(\d{4}):(\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)\] "
-_QUOTED = rb'"([^"\\]*(?:\\.[^"\\]*)*)"'
-_STAMP = re.compile(_TIME + rb'"')
-# Request, status, bytes, referer, user agent; what follows is not looked at.
-_REST = re.compile(_QUOTED + rb" (\d{3}) (?:\d+|-) " + _QUOTED + rb" " + _QUOTED)
-_COMMON = re.compile(_QUOTED + rb" \d{3} (?:\d+|-)\s*$")
-_SOURCE = re.compile(r"[0-9A-Za-z.:_%-]{1,100}")
-_OPENERS = ((b"\x1f\x8b", gzip.open), (b"\xfd7zXZ\x00", lzma.open), (b"BZh", bz2.open))
-
-
-class LogError(Exception):
-    """An access log cannot be read; one line: path, what is wrong, what to do."""
+# Of "23/Nov/2026:05:00:00 +0000] ...", which stands behind the first bracket:
+_DAY = len("23/Nov/2026")
+_TAIL = len("23/Nov/2026:05:00:00")
+_ZONE = slice(_TAIL + 1, _TAIL + 6)
+# Told the bytes of a file that were read, and its size; for a progress line.
+Progress = Callable[[int, int], None]
 
 
 class Seen(NamedTuple):
@@ -81,190 +69,255 @@ class Log(NamedTuple):
     faults: Tuple[str, ...]     # files that could not be read (to the end)
 
 
-def expand(patterns: Sequence[str]) -> List[str]:
-    """Return the files that paths and globs name, each once; raises LogError."""
-    found: Dict[Tuple[int, int], str] = {}
-    for pattern in patterns:
-        paths = [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern))
-        if not paths:
-            raise LogError("%s: no such file: see log_file_path" % pattern)
-        for path in paths:
-            if os.path.isdir(path):
-                raise LogError("%s: is a directory: name files, %s"
-                               % (path, os.path.join(path, "access.log*")))
-            info = os.stat(path)
-            found.setdefault((info.st_dev, info.st_ino), path)
-    return list(found.values())
-
-
-def read(paths: Sequence[str], listed: Container[str] = ()) -> Log:
+def read(paths: Sequence[str], listed: Container[str] = (),
+         progress: Progress = lambda done, size: None) -> Log:
     """Read log files; `listed` are the manifest's hosts, which are always kept.
 
     A file that cannot be read is a fault in the result: what the others say is still true.
     """
-    reading = _Reading(listed)
+    reading = _Reading(listed, progress)
     for path in paths:
+        before = copy.copy(reading)
+        before.hosts = dict(reading.hosts)
         try:
-            with _open(path) as file:
-                reading.file(path, file)
+            try:
+                reading.file(path)
+            except _DamagedClock:
+                # Very rare: a clock's digits are damaged in a line that was not read.
+                reading = before
+                reading.file(path, max_kinds=0)
         except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
             reason = getattr(error, "strerror", None) or str(error) or "damaged"
-            reading.faults.append("%s: %s" % (path, reason[:1].lower() + reason[1:]))
+            reading.faults += ("%s: %s" % (path, reason[:1].lower() + reason[1:]),)
     return reading.result()
 
 
-def _open(path: str) -> BinaryIO:
-    """Open a log; what it is compressed with is told by its first bytes, not by its name."""
-    file = open(path, "rb")     # noqa: SIM115 (the caller closes it)
-    start = file.peek(8)[:8]
-    for magic, opener in _OPENERS:
-        if start.startswith(magic):
-            file.close()
-            return cast(BinaryIO, opener(path, "rb"))
-    return file
+class _DamagedClock(Exception):
+    """A line that was noted unread cannot be read."""
 
 
-def _pieces(file: BinaryIO) -> Iterator[bytes]:
-    """Yield whole lines in pieces. A line without end stays too long, but not in memory."""
-    rest = b""
-    while True:
-        data = file.read(_PIECE)
-        if not data:
-            break
-        end = data.rfind(b"\n") + 1
-        if end:
-            yield rest + data[:end]
-            rest = data[end:]
-            continue
-        rest += data
-        if len(rest) > _PIECE:
-            rest = (_MARK if _MARK in rest else b"") + rest[-MAX_LINE - len(_MARK):]
-    if rest:
-        yield rest
+class _Kind:
+    """Lines that differ in nothing but their time."""
+
+    __slots__ = ("earlier", "found", "head", "newest")
+
+    def __init__(self, head: bytes, newest: bytes, found: Line) -> None:
+        self.head = head            # what stands before the time
+        self.newest = newest        # the newest of this day, from its time on, or only the day
+        self.earlier = b""          # that of an earlier day
+        self.found = found
+
+
+class _Note(NamedTuple):
+    """What becomes a Seen."""
+
+    time: int
+    first: int
+    source: str
+    agent: bytes
+    nearby: Tuple[Tuple[str, int], ...]
 
 
 class _Reading:
     """What has been read so far."""
 
-    def __init__(self, listed: Container[str]) -> None:
-        self.faults: List[str] = []
+    def __init__(self, listed: Container[str], progress: Progress) -> None:
+        self.hosts: Dict[str, _Note] = {}
+        self.faults: Tuple[str, ...] = ()
         self._listed = listed
-        self._hosts: Dict[str, Seen] = {}
-        self._anonymous: List[str] = []
+        self._progress = progress
+        self._parser = Parser()
+        self._anonymous: Tuple[str, ...] = ()
         self._begins = self._ends = 0
         self._sightings = self._broken = self._overlong = 0
         self._known_strangers = self._strangers = 0
-        self._agents: Dict[bytes, Optional[Sighting]] = {}
-        self._midnights: Dict[Tuple[bytes, bytes, bytes], int] = {}
+        # Of the file that is being read:
+        self._kinds: Dict[bytes, _Kind] = {}
+        self._max_kinds = 0
+        self._midnight = 0
+        self._day = self._next_day = b""
+        self._has_more_fields = False
 
     def result(self) -> Log:
-        """Return everything as a value."""
-        return Log(self._hosts, self._begins, self._ends, self._sightings, self._broken,
-                   self._overlong, self._strangers, tuple(self._anonymous), tuple(self.faults))
+        """Return everything as a value; ends the reading."""
+        hosts: Dict[str, Seen] = {}
+        while self.hosts:
+            name, note = self.hosts.popitem()
+            hosts[name] = Seen(note.time, note.first, note.source,
+                               self._parser.sighting(name, note.agent), note.nearby)
+        return Log(hosts, self._begins, self._ends, self._sightings, self._broken,
+                   self._overlong, self._strangers, self._anonymous, self.faults)
 
-    def file(self, path: str, file: BinaryIO) -> None:
-        """Read one open file; raises what reading raises."""
+    def file(self, path: str, max_kinds: int = MAX_KINDS) -> None:
+        """Read one file; raises what reading raises, and _DamagedClock."""
+        self._kinds = {}
+        self._max_kinds = max_kinds
+        self._midnight = 0
+        self._day = self._next_day = b""
+        self._has_more_fields = is_sparse = False
         before = self._sightings + self._broken
         first = last = b""
-        for piece in _pieces(file):
-            first = first or piece[:_EDGE]
-            last = piece[-_EDGE:]
-            self._piece(piece)
+        with open(path, "rb") as raw:
+            size = os.fstat(raw.fileno()).st_size
+            try:
+                for piece in logfile.pieces(logfile.open_any(raw)):
+                    first = first or piece[:_EDGE]
+                    last = piece
+                    is_sparse = self._piece(piece, is_sparse)
+                    if size:
+                        self._progress(raw.tell(), size)
+            finally:
+                self._settle()
         lines = first.split(b"\n")
         self._span(lines)
-        self._span(last.split(b"\n")[::-1])
-        if self._sightings + self._broken == before and any(map(_COMMON.search, lines[:20])):
-            self._anonymous.append(path)
+        self._span(last[-_EDGE:].split(b"\n")[::-1])
+        if self._sightings + self._broken == before and any(map(is_common, lines[:20])):
+            self._anonymous += (path,)
 
     def _span(self, lines: List[bytes]) -> None:
         """Widen the time that the logs cover by the first of these lines that has one."""
         for line in lines:
-            stamp = _STAMP.search(line)
-            time = self._time(stamp) if stamp else None
+            time = self._parser.time(line)
             if time is not None:
                 self._begins = min(self._begins or time, time)
                 self._ends = max(self._ends, time)
                 return
 
-    def _piece(self, piece: bytes) -> None:
-        place = piece.find(_MARK)
-        while place >= 0:
-            begin = piece.rfind(b"\n", 0, place) + 1
-            end = piece.find(b"\n", place)
-            end = len(piece) if end < 0 else end
-            if end - begin > MAX_LINE:
-                self._overlong += 1
+    def _piece(self, piece: bytes, is_sparse: bool) -> bool:
+        """Read whole lines; returns whether most of them are of other clients."""
+        lines = logfile.marked(piece) if is_sparse else piece.split(b"\n")
+        whole: Dict[bytes, bytes] = {}
+        if lines:
+            start = self._parser.start(lines[0])
+            self._turn(lines[0][start + 2:] if start >= 0 else b"")
+        if self._has_more_fields:
+            short = [logfile.cut(line) if len(line) <= MAX_LINE else line for line in lines]
+            whole = dict(zip(short, lines))
+            lines = short
+        known = self._kinds.get
+        limit = self._next_day
+        missed = others = 0
+        for line in lines:
+            head, _, rest = line.partition(b" [")
+            kind = known(rest[_TAIL:])
+            if kind is not None and kind.newest <= rest < limit and kind.head == head:
+                kind.newest = rest
+                continue
+            missed += 1
+            if MARK in line:
+                self._line(whole.get(line, line))
+                limit = self._next_day
             else:
-                self._line(piece[begin:end])
-            place = piece.find(_MARK, end)
+                others += 1
+        self._sightings += len(lines) - missed
+        if is_sparse:
+            return 2 * sum(map(len, lines)) < len(piece)
+        return 2 * others > len(lines)
 
     def _line(self, line: bytes) -> None:
-        stamp = _STAMP.search(line)
-        rest = _REST.match(line, stamp.end() - 1) if stamp else None
-        time = self._time(stamp) if stamp else None
-        if stamp is None or rest is None or time is None:
-            self._broken += 1
+        if len(line) > MAX_LINE:
+            self._overlong += 1
             return
-        request, status, referer, agent = rest.groups()
-        if not agent.startswith(_MARK):
-            # The words stand in what another client sent: its address or referer.
-            return
-        sighting = self._sighting(agent)
-        source = _source(line[:stamp.start()])
-        if sighting is None or not source:
-            self._broken += 1
-        elif status[:1] == b"2" or status == b"304":
-            self._sightings += 1
-            self._add(time, source, sighting)
-
-    def _sighting(self, agent: bytes) -> Optional[Sighting]:
         try:
-            return self._agents[agent]
-        except KeyError:
-            found = useragent.read(agent.decode("latin-1"))
-        if len(self._agents) >= 4096:
-            self._agents.clear()
-        self._agents[agent] = found
-        return found
+            found = self._parser.parse(line)
+        except LineError:
+            self._broken += 1
+            return
+        if found is None or not found.answered:
+            return
+        self._sightings += 1
+        seen = self.hosts.get(found.fqdn)
+        # A line that is noted need not be taken in now, unless it is the first of its host.
+        if (seen is None or found.time < seen.first) and not self._add(found, found.time):
+            return
+        if not self._learn(line, found):
+            self._add(found, found.time)
 
-    def _add(self, time: int, source: str, sighting: Sighting) -> None:
-        name = sighting.fqdn
-        old = self._hosts.get(name)
+    def _learn(self, line: bytes, found: Line) -> bool:
+        """Let lines that differ from this one in nothing but their time be noted unread.
+
+        Returns whether this one is noted, too.
+        """
+        self._has_more_fields = self._has_more_fields or found.end != len(line)
+        head, _, rest = line[:found.end].partition(b" [")
+        if len(head) != found.start:
+            # There is another bracket in the name of the user.
+            return False
+        if not self._day <= rest < self._next_day:
+            # Back only at the start of a piece: around midnight lines may be mixed.
+            if self._midnight_of(rest) < self._midnight:
+                return False
+            self._turn(rest)
+        kind = self._kinds.get(rest[_TAIL:])
+        if kind is not None and kind.head == head:
+            kind.newest = max(kind.newest, rest)
+            return True
+        if kind is not None:
+            self._note(kind)
+        elif len(self._kinds) >= self._max_kinds:
+            return False
+        self._kinds[rest[_TAIL:]] = _Kind(head, rest, found)
+        return True
+
+    def _midnight_of(self, rest: bytes) -> int:
+        return self._parser.midnight(rest[:_DAY], b"+0000") or 0
+
+    def _turn(self, rest: bytes) -> None:
+        """Go to the day that stands at the front of a text."""
+        midnight = self._midnight_of(rest)
+        if not midnight or midnight == self._midnight:
+            return
+        day = rest[:_DAY] + b":"
+        if midnight < self._midnight:
+            self._settle()
+        for tail, kind in list(self._kinds.items()):
+            if kind.newest == self._day:
+                # Not once in a whole day: make room for others.
+                self._note(kind)
+                del self._kinds[tail]
+            else:
+                kind.earlier, kind.newest = kind.newest, day
+        self._day, self._next_day, self._midnight = day, rest[:_DAY] + b";", midnight
+
+    def _settle(self) -> None:
+        """Read the lines that were noted, and forget their kinds."""
+        for kind in self._kinds.values():
+            self._note(kind)
+        self._kinds.clear()
+
+    def _note(self, kind: _Kind) -> None:
+        """Read the newest line of a kind; raises _DamagedClock."""
+        rest = kind.earlier if kind.newest == self._day else kind.newest
+        midnight = self._parser.midnight(rest[:_DAY], rest[_ZONE])
+        clock = clock_s(rest[_DAY + 1:_TAIL])
+        if midnight is None or clock is None:
+            raise _DamagedClock
+        self._add(kind.found, midnight + clock)
+
+    def _add(self, found: Line, time: int) -> bool:
+        """Take a line in as if it were of that time, in any order; False: host not kept."""
+        name, source, agent = found.fqdn, found.source, found.agent
+        old = self.hosts.get(name)
         if old is None:
             if name not in self._listed:
                 if self._known_strangers >= MAX_STRANGERS:
                     self._strangers += 1
-                    return
+                    return False
                 self._known_strangers += 1
-            self._hosts[name] = Seen(time, time, source, sighting, ())
-        elif time >= old.time:
-            nearby = old.nearby
+            self.hosts[name] = _Note(time, time, source, agent, ())
+            return True
+        nearby = old.nearby
+        # Two at the same second: the result must not depend on which is read first.
+        if (time, source, agent) >= (old.time, old.source, old.agent):
             if source != old.source:
                 nearby = _keep(nearby, old.source, old.time, source)
-            self._hosts[name] = Seen(time, old.first, source, sighting, nearby)
+            self.hosts[name] = _Note(time, min(old.first, time), source, agent, nearby)
         else:
-            nearby = old.nearby
             if source != old.source:
                 nearby = _keep(nearby, source, time, old.source)
-            self._hosts[name] = old._replace(first=min(old.first, time), nearby=nearby)
-
-    def _time(self, stamp: "re.Match[bytes]") -> Optional[int]:
-        day, month, year, hour, minute, second, sign, east_h, east_m = stamp.groups()
-        try:
-            midnight = self._midnights[day, month, year]
-        except KeyError:
-            try:
-                date = datetime.date(int(year), _MONTHS[month], int(day))
-            except (KeyError, ValueError):
-                return None
-            if len(self._midnights) >= 4096:
-                self._midnights.clear()
-            midnight = (date.toordinal() - _EPOCH) * DAY_S
-            self._midnights[day, month, year] = midnight
-        offset = int(east_h) * 3600 + int(east_m) * 60
-        local = midnight + int(hour) * 3600 + int(minute) * 60 + int(second)
-        time = local + offset if sign == b"-" else local - offset
-        return time if time > 0 else None
+            if time < old.first or nearby != old.nearby:
+                self.hosts[name] = old._replace(first=min(old.first, time), nearby=nearby)
+        return True
 
 
 def _keep(nearby: Tuple[Tuple[str, int], ...], source: str, time: int,
@@ -273,26 +326,4 @@ def _keep(nearby: Tuple[Tuple[str, int], ...], source: str, time: int,
     times = dict(nearby)
     times.pop(newest, None)
     times[source] = max(time, times.get(source, 0))
-    return tuple(sorted(times.items(), key=lambda item: -item[1])[:3])
-
-
-def _source(head: bytes) -> str:
-    """Return the client's address of what stands before the time, "" if there is none.
-
-    Three words: address, identity, user. Four: the virtual host before them. lighttpd
-    writes the virtual host as the second of three words, which changes nothing here.
-    """
-    words = head.decode("latin-1").split(" ")
-    if len(words) < 3:
-        return ""
-    # A user name may hold blanks: four words alone do not make a virtual host.
-    has_host = len(words) > 3 and not _is_address(words[0]) and (
-        _is_address(words[1]) or words[0].count(":") == 1)
-    source = words[1] if has_host else words[0]
-    return source if _SOURCE.fullmatch(source) else ""
-
-
-def _is_address(word: str) -> bool:
-    if ":" in word:
-        return word.count(":") > 1 and not word.startswith("[")
-    return word.replace(".", "").isdigit()
+    return tuple(sorted(times.items(), key=lambda item: (-item[1], item[0]))[:3])

@@ -12,6 +12,7 @@ from typing import Sequence
 from qualvosec import paths
 from qualvosec.admin import accesslog
 from qualvosec.admin import config
+from qualvosec.admin import logfile
 from qualvosec.admin import overview
 from qualvosec.admin import render
 from qualvosec.admin import signing
@@ -88,8 +89,8 @@ def list_hosts(options: argparse.Namespace, terminal: Terminal) -> int:
         code = FAILED
     logs: List[str] = []
     try:
-        logs = accesslog.expand(settings.log_file_path)
-    except accesslog.LogError as error:
+        logs = logfile.expand(settings.log_file_path)
+    except logfile.LogError as error:
         terminal.warn(str(error))
         code = FAILED
     log = accesslog.read(logs, found.hosts)

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Files of access logs: which there are, what is in them, cut into lines.
+
+Plain or compressed (.gz, .xz, .bz2), told by the content. Whatever is in a file,
+no more of it than two pieces is held at a time.
+"""
+
+import bz2
+import glob
+import gzip
+import io
+import lzma
+import os
+from typing import BinaryIO
+from typing import Dict
+from typing import Iterator
+from typing import List
+from typing import Sequence
+from typing import Tuple
+from typing import cast
+
+from qualvosec.admin.logline import MARK
+
+MAX_LINE = 8192
+# Below 128 KiB, where C libraries begin to ask the system for each piece anew.
+PIECE = 98304
+_OPENERS = ((b"\x1f\x8b", gzip.open), (b"\xfd7zXZ\x00", lzma.open), (b"BZh", bz2.open))
+
+
+class LogError(Exception):
+    """An access log cannot be read; one line: path, what is wrong, what to do."""
+
+
+def expand(patterns: Sequence[str]) -> List[str]:
+    """Return the files that paths and globs name, each once; raises LogError."""
+    found: Dict[Tuple[int, int], str] = {}
+    for pattern in patterns:
+        paths = [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern))
+        if not paths:
+            raise LogError("%s: no such file: see log_file_path" % pattern)
+        for path in paths:
+            if os.path.isdir(path):
+                raise LogError("%s: is a directory: name files, %s"
+                               % (path, os.path.join(path, "access.log*")))
+            info = os.stat(path)
+            found.setdefault((info.st_dev, info.st_ino), path)
+    return list(found.values())
+
+
+def open_any(raw: BinaryIO) -> BinaryIO:
+    """Open a log; what it is compressed with is told by its first bytes, not by its name."""
+    start = cast(io.BufferedReader, raw).peek(8)[:8]
+    for magic, opener in _OPENERS:
+        if start.startswith(magic):
+            return cast(BinaryIO, opener(raw, "rb"))
+    return raw
+
+
+def pieces(file: BinaryIO) -> Iterator[bytes]:
+    """Yield whole lines in pieces. A line without end stays too long, but not in memory."""
+    while True:
+        piece = file.read(PIECE)
+        if not piece:
+            return
+        if piece[-1:] != b"\n":
+            end = file.readline(MAX_LINE)
+            piece += end
+            if len(end) == MAX_LINE and end[-1:] != b"\n":
+                piece += (MARK if _skip_line(file, end) else b"") + b"\n"
+        yield piece
+
+
+def _skip_line(file: BinaryIO, before: bytes) -> bool:
+    """Skip the rest of a line; returns whether the client's mark is in it."""
+    is_marked = False
+    while before and before[-1:] != b"\n":
+        more = file.readline(PIECE)
+        is_marked = is_marked or MARK in before[-len(MARK):] + more
+        before = more
+    return is_marked
+
+
+def marked(piece: bytes) -> List[bytes]:
+    """Return the lines with the client's mark, for a log that is mostly of others."""
+    lines = []
+    place = piece.find(MARK)
+    while place >= 0:
+        begin = piece.rfind(b"\n", 0, place) + 1
+        end = piece.find(b"\n", place)
+        end = len(piece) if end < 0 else end
+        lines.append(piece[begin:end])
+        place = piece.find(MARK, end)
+    return lines
+
+
+def cut(line: bytes) -> bytes:
+    """Return a line without the fields behind the user agent, which differ in every line."""
+    agent = line.find(b'"', line.rfind(b'"' + MARK) + 1)
+    return line[:agent + 1]
