@@ -72,7 +72,8 @@ help:
 	@echo 'make install-client  client and root helper alone; also install-admin, install-server'
 	@echo 'make install-freebsd the same with the paths of that system; also install-openbsd,'
 	@echo '                     install-netbsd, install-linux (systemd), install-openrc'
-	@echo 'make dist            the release tarball; make packages: .deb and .rpm, checked'
+	@echo 'make dist            the release tarball; make packages: .deb and .rpm, checked;'
+	@echo '                     make freebsd-package: in build/'
 	@echo 'make install-users   create the system users (root)'
 	@echo 'make uninstall       remove what was installed; configuration and state stay'
 	@echo
@@ -110,6 +111,12 @@ dist:
 
 packages:
 	@sh tests/packages.sh
+
+# Stage, packing list and manifest in build/; the package itself where pkg(8) is.
+freebsd-package:
+	@rm -rf build/freebsd
+	@$(MAKE) install-freebsd DESTDIR="$$PWD/build/freebsd/stage" BYTECODE=no
+	@$(PYTHON) -IBS tools/freebsd_package.py build/freebsd/stage build/freebsd/package
 
 install:
 	@$(INSTALL) install
@@ -157,7 +164,7 @@ install-users:
 uninstall:
 	@$(INSTALL) uninstall
 
-.PHONY: help dist packages demo test long e2e bench-idle bench-time bench-manifest \
+.PHONY: help dist packages freebsd-package demo test long e2e bench-idle bench-time bench-manifest \
 	install install-client install-admin install-server \
 	install-part install-linux install-openrc install-freebsd install-openbsd install-netbsd \
 	install-users uninstall

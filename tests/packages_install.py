@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""Live with the packages: packages_install.py FOLDER NEWER
+"""Live with the packages: packages_install.py FOLDER NEWER [bullseye|bookworm|trixie ...]
 
 FOLDER holds the .deb and .rpm of one version, NEWER those of a later one. In a booted
 Debian in a container the packages are installed, configured, started; the host then
@@ -207,14 +207,24 @@ def with_rpm(lowers: List[str], packages: str, newer: str, work: str) -> None:
 
 
 def main(argv: List[str]) -> int:
-    """Show everything; returns the exit code."""
-    if len(argv) != 3 or os.geteuid() != 0:
-        sys.stderr.write("usage, as root: packages_install.py FOLDER NEWER\n")
+    """Show everything in each release; returns the exit code."""
+    if len(argv) < 3 or os.geteuid() != 0 or set(argv[3:]) - {"bullseye", "bookworm", "trixie"}:
+        sys.stderr.write("usage, as root: packages_install.py FOLDER NEWER [SUITE ...]\n")
         return 2
+    return max([live(suite, argv) for suite in argv[3:] or ["bookworm"]])
+
+
+def live(suite: str, argv: List[str]) -> int:
+    """Show everything in one release of Debian; returns 0 or 1."""
+    sys.stdout.write("in %s\n" % suite)
     work = tempfile.mkdtemp(prefix="qualvosec-install-")
     box = container.Container("qvpkg-%d" % os.getpid(), [], os.path.join(work, "deb"), FQDN)
     try:
-        lowers = [tree.ensure("host")]
+        host = tree.TREES["host"]
+        if suite != host.suite:
+            name = "host-" + suite
+            tree.TREES[name] = host._replace(name=name, suite=suite)
+        lowers = [tree.ensure("host" if suite == host.suite else name)]
         with_rpm(lowers, argv[1], argv[2], os.path.join(work, "qvrpm-%d" % os.getpid()))
         box = container.Container("qvpkg-%d" % os.getpid(), lowers,
                                   os.path.join(work, "deb"), FQDN)

@@ -7,6 +7,7 @@ client is a small program that can say that its configuration is bad.
 """
 
 import getpass
+import json
 import os
 import re
 import shutil
@@ -292,13 +293,13 @@ class Life(unittest.TestCase):
 class Presets(unittest.TestCase):
     """make install-freebsd and the like, into a stage."""
 
-    def stage(self, system: str) -> str:
+    def stage(self, system: str, *words: str) -> str:
         folder = tempfile.mkdtemp(prefix="qualvosec-test-")
         self.addCleanup(shutil.rmtree, folder)
         assert MAKE is not None
         done = subprocess.run([MAKE, "install-" + system, "DESTDIR=" + folder,
-                               "PYTHON=" + sys.executable], cwd=ROOT, timeout=300,
-                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               "PYTHON=" + sys.executable] + list(words), cwd=ROOT,
+                              timeout=300, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT)
         self.assertEqual(done.returncode, 0, done.stdout.decode())
         return folder
@@ -334,6 +335,33 @@ class Presets(unittest.TestCase):
                 stage, "usr/pkg" if system == "netbsd" else "usr/local", paths), system)
             self.assertFalse(os.path.exists(os.path.join(stage, "usr/local/lib")), "units")
             self.assertEqual(os.path.exists(os.path.join(stage, "etc/sudoers.d")), False)
+
+    def test_package_of_freebsd_lists_every_file_and_compiles_where_it_is_installed(self) -> None:
+        stage = self.stage("freebsd", "BYTECODE=no")
+        out = os.path.join(stage, "package")
+        done = subprocess.run([sys.executable, "-IBS", os.path.join(
+            ROOT, "tools", "freebsd_package.py"), stage, out], stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT)
+        self.assertEqual(done.returncode, 0, done.stdout)
+        manifest = json.loads(self.text(out, "+MANIFEST"))
+        self.assertRegex(manifest["version"], r"^[0-9]")
+        for field in ("name", "origin", "comment", "desc", "maintainer", "www", "prefix"):
+            self.assertIsInstance(manifest[field], str, field)
+        self.assertIn("compileall", manifest["scripts"]["post-install"])
+        for script in manifest["scripts"].values():
+            subprocess.run(["sh", "-n", "-c", script], check=True)
+        prefix = os.path.join(stage, "usr", "local")
+        listed = {line.split()[-1]: line for line in self.text(out, "plist").splitlines()}
+        there = {os.path.relpath(os.path.join(base, name), prefix)
+                 for base, _, names in os.walk(prefix) for name in names}
+        configs = {name[:-len(".sample")] for name, line in listed.items()
+                   if line.startswith("@sample ")}
+        self.assertEqual(len(configs), 4)
+        folders = {name for name, line in listed.items() if line.startswith("@dir ")}
+        self.assertEqual(set(listed) - folders, there - configs)
+        self.assertEqual(listed["etc/sudoers.d/qualvosec"],
+                         "@config(root,wheel,0440) etc/sudoers.d/qualvosec")
+        self.assertEqual([name for name in listed if name.endswith(".pyc")], [])
 
 
 class OpenRC(unittest.TestCase):

@@ -45,8 +45,8 @@ class SystemFiles(unittest.TestCase):
         self.assertEqual({fields[6] for fields in users.values()}, {"/usr/sbin/nologin"})
 
     def test_newsyslog_names_the_pid_file_that_the_rc_script_writes(self) -> None:
-        lines = [line.split() for line in text_of("etc/newsyslog.conf.d/qualvosec.conf").splitlines()
-                 if line and not line.startswith("#")]
+        text = text_of("etc/newsyslog.conf.d/qualvosec.conf")
+        lines = [line.split() for line in text.splitlines() if line and not line.startswith("#")]
         self.assertEqual(len(lines), 1)
         log, owner, mode, _, _, _, flags, pid_file, signal = lines[0]
         script = text_of("rc.d/qualvosec_server.freebsd")
@@ -60,9 +60,11 @@ class SystemFiles(unittest.TestCase):
     @unittest.skipUnless(shutil.which("perl"), "perl is not installed")
     def test_needrestart_leaves_our_units_alone(self) -> None:
         name = os.path.join(ROOT, "etc", "needrestart", "qualvosec.conf")
-        said = run(["perl", "-wse", "our %nrconf; do $f; die $@ if $@; for (keys %{$nrconf{override_rc}}) {"
-                    " print 'qualvosec-run.service' =~ /$_/ ? 1 : 0, 'cron.service' =~ /$_/ ? 1 : 0,"
-                    " $nrconf{override_rc}{$_} }", "--", "-f=" + name])
+        said = run(["perl", "-wse", "our %nrconf; do $f; die $@ if $@;"
+                    " for (keys %{$nrconf{override_rc}}) {"
+                    " print 'qualvosec-run.service' =~ /$_/ ? 1 : 0,"
+                    " 'cron.service' =~ /$_/ ? 1 : 0, $nrconf{override_rc}{$_} }",
+                    "--", "-f=" + name])
         self.assertEqual(said, "100")
 
     def test_packages_mark_every_configuration_file(self) -> None:
