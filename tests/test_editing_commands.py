@@ -275,8 +275,8 @@ class FileTest(EditingCase):
     def test_a_lock_that_stays_held_ends_in_an_error(self):
         held = files.lock_file(os.path.join(self.folder, ".patch.yaml.lock"))
         self.addCleanup(os.close, held)
-        with mock.patch("qualvosec.admin.editing.SHORT_WAIT_S", 0.0), \
-                mock.patch("qualvosec.admin.editing.LOCK_WAIT_S", 0.0):
+        with mock.patch("qualvosec.admin.turns.SHORT_WAIT_S", 0.0), \
+                mock.patch("qualvosec.admin.turns.LOCK_WAIT_S", 0.0):
             code, out, err = self.edit("add", "a.b", *TIMED)
         self.assertEqual((code, out), (1, ""))
         self.assertIn("another edit has held the lock", err)

@@ -202,6 +202,30 @@ class CommandTest(Case):
             signature.verify(WITH, self.read("patch.yaml.sig"), signers)
         self.assertEqual(self.admin("check", self.path)[0], 0)
 
+    def test_an_edit_is_signed_where_a_key_is_configured(self) -> None:
+        self.write("admin.conf", b"[general]\nkey: %s\n" % self.key().encode("ascii"))
+        out = io.StringIO()
+        signers = self.write("allowed_signers", b"manifest@qualvosec " + self.read("key.pub"))
+        os.chmod(signers, 0o644)
+        for number, words in ((3, ["add", "new.example.org", "--no-patch"]),
+                              (4, ["remove", "new.example.org"])):
+            argv = ["-c", os.path.join(self.folder, "admin.conf"), words[0], "--manifest",
+                    self.path] + words[1:]
+            self.assertEqual(commands.main(argv, out, out, lambda: NOW), 0, out.getvalue())
+            self.assertIn("serial 202611230%d\n" % number, out.getvalue())
+            signature.verify(self.read(), self.read("patch.yaml.sig"), signers)
+            self.assertEqual(signing.complaint(self.path, self.read(), 0), ("", ""))
+
+    def test_an_edit_that_cannot_be_signed_is_not_made(self) -> None:
+        self.write("admin.conf", b"[general]\nkey: /nowhere/key\n")
+        out = io.StringIO()
+        argv = ["-c", os.path.join(self.folder, "admin.conf"), "remove", "--manifest", self.path,
+                "web01.example.org"]
+        self.write("patch.yaml", WITH + b"b.example.org:\n  patch: false\n")
+        self.assertEqual(commands.main(argv, out, out, lambda: NOW), 1)
+        self.assertIn("key /nowhere/key: is not a file", out.getvalue())
+        self.assertEqual(self.read(), WITH + b"b.example.org:\n  patch: false\n")
+
     def test_a_file_that_is_no_key_fails_with_one_line(self) -> None:
         self.key()
         bad = self.write("bad", b"no key\n")

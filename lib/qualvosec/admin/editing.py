@@ -15,6 +15,7 @@ import sys
 from typing import Callable
 from typing import Dict
 from typing import List
+from typing import NamedTuple
 from typing import Sequence
 from typing import Tuple
 
@@ -22,8 +23,10 @@ from qualvosec import download
 from qualvosec import files
 from qualvosec.admin import config
 from qualvosec.admin import fieldwords
+from qualvosec.admin import signing
 from qualvosec.admin import source
 from qualvosec.admin import spandiff
+from qualvosec.admin import turns
 from qualvosec.admin.terminal import DONE
 from qualvosec.admin.terminal import Add
 from qualvosec.admin.terminal import AdminError
@@ -40,10 +43,18 @@ from qualvosec.manifest.window import local_day
 from qualvosec.safetext import safe
 
 MAX_NAMES_BYTES = 16 << 20
-SHORT_WAIT_S = 2.0
-LOCK_WAIT_S = 300.0
 
 Make = Callable[[Source, int], Edit]
+
+
+class _Target(NamedTuple):
+    """The manifest: the name that is published, the file itself, the key to sign it with or ""."""
+
+    place: str
+    path: str
+    key: str
+
+
 _FIELDS = ("patch", "reboot", "weekday", "hour", "minute", "duration", "packages_whitelist",
            "packages_blacklist", "group_membership")
 
@@ -180,13 +191,15 @@ def _run(options: argparse.Namespace, terminal: Terminal, done: str, make: Make)
     # Two trees of a large manifest hold no cycles; to look for some is a sixth of the time.
     gc.disable()
     try:
-        path = _local_path(source.settings(options))
+        settings = source.settings(options)
+        place = _local_place(settings)
+        path = os.path.realpath(place)
         today = local_day(terminal.now, host_zone)
         if options.dry_run:
             return _show(path, terminal, make, today)
-        lock = _lock(path, terminal)
+        lock = turns.take(path, terminal)
         try:
-            return _write(path, terminal, done, make, today)
+            return _write(_Target(place, path, settings.key), terminal, done, make, today)
         finally:
             os.close(lock)
     except (files.FileError, EditError) as error:
@@ -195,14 +208,14 @@ def _run(options: argparse.Namespace, terminal: Terminal, done: str, make: Make)
         gc.enable()
 
 
-def _local_path(settings: config.Config) -> str:
-    """Return the manifest's own path, links followed."""
+def _local_place(settings: config.Config) -> str:
+    """Return the name of the manifest's file."""
     place = settings.source()
     if not place or place == "-" or place.startswith(("http://", "https://")):
         raise UsageError("manifest: %s: an edit needs the local file: give --manifest FILE or set "
                          "manifest in the configuration"
                          % ("is not set" if not place else "is not a file here"))
-    return os.path.realpath(place)
+    return place
 
 
 def _read(path: str, make: Make, today: int) -> Tuple[bytes, Edit]:
@@ -234,38 +247,18 @@ def _tell(found: Edit, terminal: Terminal) -> None:
         terminal.warn("nothing to change: it is so already")
 
 
-def _lock(path: str, terminal: Terminal) -> int:
-    """Wait for other editors and return the lock; who may write the manifest may lock it."""
-    try:
-        info = os.stat(path)
-    except OSError as error:
-        raise AdminError("%s: %s: an empty file will do for a start"
-                         % (path, (error.strerror or str(error)).lower())) from None
-    folder, name = os.path.split(path)
-    lock = os.path.join(folder, ".%s.lock" % name)
-    mode = 0o600 | (info.st_mode & 0o060)
-    held = files.lock_file(lock, SHORT_WAIT_S, mode)
-    if held is None:
-        terminal.warn("%s: waiting for another edit" % path)
-        held = files.lock_file(lock, LOCK_WAIT_S, mode)
-    if held is None:
-        raise AdminError("%s: another edit has held the lock for %d seconds: see who has %s open"
-                         % (path, LOCK_WAIT_S, lock))
-    own = os.fstat(held)
-    if os.geteuid() == 0 and (own.st_uid, own.st_gid) != (info.st_uid, info.st_gid):
-        os.fchown(held, info.st_uid, info.st_gid)
-    if own.st_uid == os.geteuid() and stat.S_IMODE(own.st_mode) != mode:
-        os.fchmod(held, mode)
-    return held
-
-
-def _write(path: str, terminal: Terminal, done: str, make: Make, today: int) -> int:
-    """Read, edit, replace; the lock is held."""
+def _write(target: _Target, terminal: Terminal, done: str, make: Make, today: int) -> int:
+    """Read, edit, sign, replace; the lock is held."""
+    path = target.path
     info = os.stat(path)
     if not os.access(path, os.W_OK):
         raise AdminError("%s: permission denied: edit it as its owner" % path)
     data, found = _read(path, make, today)
     if found.spans:
+        signed = None
+        if target.key:
+            signed = signing.prepare(target.place, found.data, target.key, today)
+
         def check() -> None:
             now = os.stat(path)
             if (now.st_mode, now.st_uid, now.st_gid) != (info.st_mode, info.st_uid, info.st_gid) \
@@ -273,12 +266,15 @@ def _write(path: str, terminal: Terminal, done: str, make: Make, today: int) -> 
                 raise files.FileError("%s: was changed by somebody else meanwhile: nothing was "
                                       "written: try again" % path)
 
-        files.write_atomic(path, found.data, stat.S_IMODE(info.st_mode),
+        files.write_atomic(path, signed.data if signed else found.data, stat.S_IMODE(info.st_mode),
                            owner=(info.st_uid, info.st_gid), before_rename=check)
         what = found.hosts[0] if len(found.hosts) == 1 else count(len(found.hosts), "host")
-        serial = "" if found.serial is None else ": serial %d" % found.serial
+        number = signed.serial if signed else found.serial
+        serial = "" if number is None else ": serial %d" % number
         terminal.say("%s %s: %s%s\n" % (done, safe(what, 253), safe(path, 1000), serial))
-        if os.path.exists(path + ".sig"):
-            terminal.warn("%s.sig: does not fit any more: sign the manifest again" % path)
+        if signed:
+            signing.store(target.place, signed)
+        elif os.path.exists(target.place + signing.SIGNATURE_SUFFIX):
+            terminal.warn("%s.sig: does not fit any more: sign the manifest again" % target.place)
     _tell(found, terminal)
     return DONE

@@ -24,6 +24,7 @@ from qualvosec import download
 from qualvosec import files
 from qualvosec import paths
 from qualvosec.admin import source
+from qualvosec.admin import turns
 from qualvosec.admin.terminal import DONE
 from qualvosec.admin.terminal import Add
 from qualvosec.admin.terminal import AdminError
@@ -77,9 +78,20 @@ def sign(options: argparse.Namespace, terminal: Terminal) -> int:
     if not key:
         raise UsageError("key: is not set: give --key FILE or set it in %s"
                          % os.path.join(paths.CONFIG_DIR, source.CONFIG_NAME))
-    manifest = source.load(settings)
-    if not os.path.isfile(manifest.name):
-        raise UsageError("%s: is not a local file: give --manifest FILE" % manifest.name)
+    place = settings.source()
+    if not os.path.isfile(place):
+        raise UsageError("%s: is not a local file: give --manifest FILE" % (place or "manifest"))
+    try:
+        lock = turns.take(os.path.realpath(place), terminal)
+    except files.FileError as error:
+        raise AdminError(str(error)) from None
+    try:
+        return _sign_file(source.load(settings), key, terminal)
+    finally:
+        os.close(lock)
+
+
+def _sign_file(manifest: source.Manifest, key: str, terminal: Terminal) -> int:
     today = local_day(terminal.now, host_zone)
     faults = document.read(manifest.data, today).errors()
     if faults:
