@@ -419,10 +419,9 @@ class Pages(unittest.TestCase):
     def test_every_program_unit_and_module_that_names_a_page_names_one_that_exists(self) -> None:
         ours = re.compile(r"\b(qualvosec[\w.-]*)\((\d)\)")
         for folder in ("bin", "lib", "systemd", "etc", "rc.d"):
-            for base, _, names in os.walk(os.path.join(ROOT, folder)):
+            for base, folders, names in os.walk(os.path.join(ROOT, folder)):
+                folders[:] = [each for each in folders if each[0] not in "._"]
                 for name in names:
-                    if base.endswith("__pycache__"):
-                        continue
                     with open(os.path.join(base, name), encoding="utf-8") as handle:
                         for page in ours.findall(handle.read()):
                             self.assertIn("%s.%s" % page, mdoc.PAGES, os.path.join(base, name))

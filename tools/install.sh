@@ -181,10 +181,11 @@ find_interpreter() {
 install_modules() {
     new=$DESTDIR$DATADIR/.qualvosec.new
     rm -rf "$new"
-    (cd lib && find qualvosec -type d ! -name __pycache__) | while read -r name; do
-        folder "$new/$name"
-    done
-    (cd lib && find qualvosec -name '*.py') | while read -r name; do
+    (cd lib && find qualvosec \( -name '.*' -o -name __pycache__ \) -prune -o -type d -print) |
+        while read -r name; do
+            folder "$new/$name"
+        done
+    (cd lib && find qualvosec -name '.*' -prune -o -name '*.py' -print) | while read -r name; do
         place 0644 "lib/$name" "$new/$name"
     done
     place 0644 lib/qualvosec/paths.py "$new/qualvosec/paths.py" \
