@@ -29,12 +29,19 @@ for tool in cmake dpkg-deb rpmbuild lintian rpmlint; do
 done
 
 # Two copies of the tree, so that nothing of the checkout's own place can matter.
+if [ -n "$(git status --porcelain 2>/dev/null)" ]; then
+    say "the packages are those of the last commit: changes after it are left out"
+fi
 epoch=$(git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)
 export SOURCE_DATE_EPOCH="$epoch"
 
 copy() { # DIRECTORY
     mkdir -p "$1"
-    git ls-files -z --cached --others --exclude-standard | xargs -0 tar -cf - --ignore-failed-read 2>/dev/null | tar -xf - -C "$1"
+    if git rev-parse -q --verify HEAD >/dev/null 2>&1; then
+        git archive HEAD | tar -xf - -C "$1"
+    else
+        tar --exclude=./build -cf - . | tar -xf - -C "$1"
+    fi
 }
 
 build() { # DIRECTORY, in an environment of the caller's

@@ -223,7 +223,9 @@ def live(suite: str, argv: List[str]) -> int:
         host = tree.TREES["host"]
         if suite != host.suite:
             name = "host-" + suite
-            tree.TREES[name] = host._replace(name=name, suite=suite)
+            # Not every release has it under this name.
+            words = [word for word in host.packages if word != "opendoas"]
+            tree.TREES[name] = host._replace(name=name, suite=suite, packages=words)
         lowers = [tree.ensure("host" if suite == host.suite else name)]
         with_rpm(lowers, argv[1], argv[2], os.path.join(work, "qvrpm-%d" % os.getpid()))
         box = container.Container("qvpkg-%d" % os.getpid(), lowers,
