@@ -17,6 +17,7 @@ from typing import Mapping
 from typing import Optional
 from typing import Sequence
 from typing import Tuple
+from typing import Union
 
 from qualvosec import command
 from qualvosec.helper.managers import base
@@ -39,9 +40,9 @@ class Fake:
         self.deadlines: List[Optional[float]] = []
         self.before: Callable[[List[str]], None] = lambda argv: None
 
-    def expect(self, words: str, answer: Any = "") -> None:
-        """Answer this command line; its words are parted by single blanks."""
-        self.answers[tuple(words.split(" "))] = answer
+    def expect(self, words: Union[str, Sequence[str]], answer: Any = "") -> None:
+        """Answer this command line: a list, or a text whose words are parted by single blanks."""
+        self.answers[tuple(words.split(" ") if isinstance(words, str) else words)] = answer
 
     def run(self, argv: Sequence[str], env: Mapping[str, str], deadline_s: Optional[float] = None,
             limit: int = 0, log_fd: Optional[int] = None) -> command.Result:

@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""pkg of FreeBSD and DragonFly, with FreeBSD's base system as the pseudo-package `base`.
+
+What is left out is not named: with exclusions the run gets an explicit list of installed
+names, never a lock, because pkg updates the dependents of a locked package all the
+same. A name that would pull in something excluded is found by simulating it alone and is left
+out as well. The base system comes first: by freebsd-update, or, where it is made of
+packages itself, from its repository; it only ever moves within its release.
+Facts: pkg-upgrade(8), pkg-audit(8), freebsd-update(8), freebsd-version(1).
+"""
+
+import os
+import re
+from typing import Collection
+from typing import Dict
+from typing import List
+from typing import Optional
+from typing import Sequence
+from typing import Set
+
+from qualvosec.helper.managers import base
+from qualvosec.helper.managers import names
+from qualvosec.helper.managers import pkg_text as text
+from qualvosec.helper.managers import settle
+from qualvosec.helper.managers import system
+
+BASE = "base"
+BASE_PACKAGES = "FreeBSD-*"
+PKG = "/usr/local/sbin/pkg"  # /usr/sbin/pkg would offer to install it
+ENVIRONMENT = dict(system.ENVIRONMENT, ASSUME_ALWAYS_YES="yes", PAGER="cat")
+REFRESH_S = 1800
+QUERY_S = 300
+MAX_ALONE = 300
+_LOCKED = re.compile(r"[Cc]annot get an? (?:advisory|exclusive|read) lock|locked by another")
+_NO_DATA = re.compile(r"vuln\.xml.*(?:does not exist|not found)")
+
+
+class Pkg(base.Manager):
+    """FreeBSD."""
+
+    name = "pkg"
+    has_base = True
+    has_audit = True
+
+    def __init__(self, world: base.World) -> None:
+        super().__init__(world)
+        self.base_target = ""
+        self.audit_fault = ""
+
+    def program(self, name: str) -> str:
+        """See base.Manager; of pkg itself never the bootstrap."""
+        if name == "pkg" and not os.access(self.path(PKG), os.X_OK):
+            raise base.Unsupported("pkg: is not installed: run pkg bootstrap")
+        return PKG if name == "pkg" else super().program(name)
+
+    def busy(self) -> str:
+        """See base.Manager; pkg's lock is a row in its database: only a change meets it."""
+        return ""
+
+    def broken(self) -> str:
+        """See base.Manager; pkg changes its database in transactions: it answers or not."""
+        self._query(["query", "%n"])
+        return ""
+
+    def recover(self, until: float) -> None:
+        """See base.Manager; an unfinished freebsd-update goes on with the next install."""
+        self.broken()
+
+    def refresh(self, until: float) -> None:
+        """See base.Manager."""
+        end = min(until, self.world.now() + REFRESH_S)
+        self._checked(self.call([self.program("pkg"), "update"], ENVIRONMENT, end), "pkg update")
+        if self.has_audit:
+            answer = self.call([self.program("pkg"), "audit", "-F", "-q"], ENVIRONMENT, end)
+            vulnerable = text.parse_audit(answer.out)
+            self.audit_fault = "" if answer.code == 0 or (answer.code == 1 and vulnerable) else (
+                "pkg audit: %s" % text.failure(answer.text))
+        if self._base_kind() == "freebsd-update":
+            argv = [self.program("freebsd-update"), "--not-running-from-cron", "fetch"]
+            answer = self._checked(self.call(argv, ENVIRONMENT, end), "freebsd-update fetch")
+            self.base_target = text.parse_target(answer.out)
+
+    def _base_kind(self) -> str:
+        """Say what updates the base system: freebsd-update, pkg, or nothing that we know."""
+        if not self.has_base:
+            return ""
+        owner = self.call([self.program("pkg"), "which", "-q", "/usr/bin/uname"], ENVIRONMENT,
+                          self.world.now() + QUERY_S)
+        if owner.code == 0 and owner.out.strip():
+            return "pkg"
+        return "freebsd-update" if "-RELEASE" in self._release("-u") else ""
+
+    def _release(self, which: str) -> str:
+        argv = [self.program("freebsd-version"), which]
+        answer = self.call(argv, ENVIRONMENT, self.world.now() + QUERY_S)
+        return answer.out.strip() if answer.code == 0 else ""
+
+    def installed(self) -> Dict[str, str]:
+        """See base.Manager; `base` has the higher release of kernel and userland."""
+        found, _ = text.parse_installed(self._query(["query", "%n %v %k"]))
+        releases = [release for release in (self._release("-k"), self._release("-u")) if release
+                    ] if self.has_base else []
+        if releases:
+            found[BASE] = text.latest(releases)
+        return found
+
+    def plan(self, selection: base.Selection, detail: bool = False) -> base.Plan:
+        """See base.Manager."""
+        installed = self.installed()
+        _, held = text.parse_installed(self._query(["query", "%n %v %k"]))
+        updates = text.parse_behind(self._query(["version", "-vRUL="]))
+        kind = self._base_kind()
+        warnings = [] if kind or not self.has_base else [
+            "base: freebsd-update serves releases only, this is %s"
+            % installed.get(BASE, "unknown")]
+        if kind == "freebsd-update" and self._base_ready():
+            updates[BASE] = base.Package(BASE, installed.get(BASE, ""),
+                                         self.base_target or "unknown", True)
+        if kind == "pkg":
+            selection = _with_base_packages(selection)
+        known = False
+        if detail or selection.security_only:
+            known = self._mark_security(updates, selection.security_only)
+        found = settle.Pending(updates, installed, known, held, tuple(warnings))
+        return settle.plan(self.name, selection, found,
+                           lambda excluded: self._simulate(updates, held, excluded))
+
+    def _base_ready(self) -> bool:
+        argv = [self.program("freebsd-update"), "updatesready"]
+        answer = self.call(argv, ENVIRONMENT, self.world.now() + QUERY_S)
+        if answer.code not in (0, 2):
+            self._checked(answer, "freebsd-update updatesready")
+        return answer.code == 0
+
+    def _mark_security(self, updates: Dict[str, base.Package], needed: bool) -> bool:
+        """Mark vulnerable packages; say whether the data for it are there."""
+        if not self.has_audit:
+            return False
+        answer = self.call([self.program("pkg"), "audit", "-q"], ENVIRONMENT,
+                           self.world.now() + QUERY_S)
+        vulnerable = text.parse_audit(answer.out)
+        fault = "" if answer.code == 0 or (answer.code == 1 and vulnerable) else answer.text
+        if needed and (fault or self.audit_fault):
+            if _NO_DATA.search(fault):
+                raise base.Unsupported(settle.NO_METADATA % "pkg audit")
+            raise base.ManagerError(self.audit_fault or "pkg audit: %s" % text.failure(fault))
+        for name in vulnerable or ():
+            if not fault and name in updates:
+                updates[name] = updates[name]._replace(security=True)
+        return not fault and not self.audit_fault
+
+    def _simulate(self, updates: Dict[str, base.Package], held: Collection[str],
+                  excluded: Set[str]) -> settle.Simulation:
+        wanted = sorted(set(updates) - excluded - {BASE} - set(held))
+        first = [updates[BASE]] if BASE in updates and BASE not in excluded else []
+        if not wanted:
+            return settle.Simulation(tuple(first))
+        changes = self._changes(_words(wanted, excluded))
+        if changes.itself and "pkg" not in excluded:
+            # pkg shows nothing but itself until it is updated: commit() looks again.
+            return settle.Simulation(tuple(first + [updates[name] for name in wanted]))
+        needs = {}
+        if _wrong(changes, excluded) and len(wanted) <= MAX_ALONE:
+            for name in wanted:
+                wrong = _wrong(self._changes(["--", name]), excluded)
+                if wrong:
+                    needs[name] = ("needs an update that is excluded" if set(wrong) & excluded else
+                                   "needs the removal of %s" % settle.some(wrong))
+        if needs:
+            return settle.Simulation(tuple(first), (), needs)
+        return settle.Simulation(tuple(first) + changes.install, tuple(_wrong(changes, excluded)))
+
+    def _changes(self, words: List[str]) -> text.Changes:
+        return text.parse_changes(self._query(["upgrade", "-n", "-U"] + words))
+
+    def download(self, plan: base.Plan, until: float) -> None:
+        """See base.Manager; what freebsd-update installs was fetched by refresh()."""
+        wanted = _packages(plan)
+        if wanted:
+            argv = [self.program("pkg"), "upgrade", "-y", "-U", "-F"]
+            self._checked(self.call(argv + _words(wanted, plan.excluded), ENVIRONMENT, until),
+                          "pkg upgrade -F")
+
+    def commit(self, plan: base.Plan, until: float) -> None:
+        """See base.Manager: the base system, then pkg itself, then the rest."""
+        if any(package.name == BASE for package in plan.install):
+            argv = [self.program("freebsd-update"), "--not-running-from-cron", "install"]
+            self._commit(argv, "base: freebsd-update install")
+        wanted = _packages(plan)
+        if "pkg" in wanted:
+            self._upgrade(["--", "pkg"])
+            wanted.remove("pkg")
+            wrong = _wrong(self._changes(_words(wanted, plan.excluded)),
+                           plan.excluded) if wanted else []
+            if wrong:
+                raise base.ManagerError("pkg, updated, would not keep to the plan: %s"
+                                        % settle.some(wrong))
+        first = [name for name in wanted if names.matches(BASE_PACKAGES, name)]
+        rest = [name for name in wanted if name not in first]
+        if first:
+            self._upgrade(["--"] + sorted(first))
+        if rest:
+            self._upgrade(_words(rest, plan.excluded))
+
+    def _upgrade(self, words: List[str]) -> None:
+        self._commit([self.program("pkg"), "upgrade", "-y", "-U"] + words, "pkg upgrade")
+
+    def _commit(self, argv: List[str], what: str) -> None:
+        """Run what changes the system: no deadline, never signalled, output to the log."""
+        self._checked(self.call(argv, ENVIRONMENT, logged=True), what)
+
+    def leftovers(self) -> Dict[str, int]:
+        """See base.Manager."""
+        found = {}
+        for top in ("/etc", "/usr/local/etc"):
+            for folder, _, entries in os.walk(self.path(top)):
+                for entry in entries:
+                    if entry.endswith((".pkgnew", ".pkgsave")):
+                        path = os.path.join(folder, entry)
+                        stamp = os.lstat(path).st_ctime_ns
+                        found["/" + os.path.relpath(path, self.world.root)] = stamp
+        return found
+
+    def reboot_reasons(self) -> Optional[List[str]]:
+        """See base.Manager; a jail has no kernel of its own, DragonFly does not tell."""
+        kernel = self._release("-k") if self.has_base else ""
+        running = self._release("-r") if kernel else ""
+        if not kernel or not running:
+            return None
+        return [] if kernel == running else ["kernel %s is running, %s is installed"
+                                             % (running, kernel)]
+
+    def _query(self, words: Sequence[str]) -> str:
+        argv = [self.program("pkg")] + list(words)
+        answer = self.call(argv, ENVIRONMENT, self.world.now() + QUERY_S)
+        if words[0] == "upgrade" and answer.code == 1 and "packages to be" in answer.out:
+            # Older versions exit with 1 when a dry run found something to do.
+            return answer.out
+        return self._checked(answer, "pkg " + words[0]).out
+
+    def _checked(self, answer: base.Answer, what: str) -> base.Answer:
+        """Return the answer of a command that succeeded; raises Locked or ManagerError."""
+        if answer.timed_out:
+            raise base.ManagerError("%s: was not finished in time and ended" % what)
+        if answer.code != 0:
+            kind = base.Locked if _LOCKED.search(answer.text) else base.ManagerError
+            raise kind("%s: %s (exit code %d)" % (what, text.failure(answer.text), answer.code))
+        return answer
+
+
+class DragonFly(Pkg):
+    """DragonFly: no updates of the base system, and the audit data are those of FreeBSD."""
+
+    has_base = False
+    has_audit = False
+
+
+def _packages(plan: base.Plan) -> List[str]:
+    return [package.name for package in plan.install if package.old and package.name != BASE]
+
+
+def _words(wanted: Sequence[str], excluded: Collection[str]) -> List[str]:
+    """Return what stands behind the options: names only where something is left out."""
+    return ["--"] + sorted(wanted) if set(excluded) - {BASE} else []
+
+
+def _wrong(changes: text.Changes, excluded: Collection[str]) -> List[str]:
+    touched = [package.name for package in changes.install] + list(changes.anew)
+    return sorted(set(changes.removed) | (set(touched) & set(excluded)))
+
+
+def _with_base_packages(selection: base.Selection) -> base.Selection:
+    """Let the pattern `base` mean the packages that the base system is made of."""
+    only, exclude = selection.only, selection.exclude
+    if any(names.matches(pattern, BASE) for pattern in only):
+        only += (BASE_PACKAGES,)
+    if any(names.matches(pattern, BASE) for pattern in exclude):
+        exclude += (BASE_PACKAGES,)
+    return selection._replace(only=only, exclude=exclude)
