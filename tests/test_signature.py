@@ -169,7 +169,8 @@ class BeforeSshKeygen(unittest.TestCase):
         signers = self.file(0o644)
         for sig in (b"", b"\n", b"<html>", FORM[1:], FORM + b"junk\n", FORM + FORM, b"x" + FORM,
                     FORM.replace(b"END", b"end"), FORM.replace(b"b", b"\x0b"),
-                    FORM.replace(b"abc", b"a" * 9000), b"a" * (16 << 20)):
+                    FORM.replace(b"abc", b"a" * 9000), FORM.replace(b"abc\n", b"abc\n" * 3000),
+                    b"a" * (16 << 20)):
             self.assertEqual(self.calls(sig, signers), [])
 
     def test_list_of_signers_that_others_may_change_starts_nothing(self) -> None:
