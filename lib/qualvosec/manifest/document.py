@@ -191,6 +191,10 @@ def _twice(name: str, first: str) -> Finding:
                     "keep one of the two", other=(first,))
 
 
+def _host_of(level: schema.Level) -> str:
+    return safe(str(level.path[0]), 253)
+
+
 class _Reading:
     """One pass over the root entries; collects findings."""
 
@@ -278,26 +282,27 @@ class _Reading:
 
     def _warn(self, level: schema.Level, policy: Optional[Policy],
               places: schema.Places) -> None:
-        host = safe(str(level.path[0]), 253)
         known = self._shared.groups
         for index, label in enumerate(level.values.get("group_membership", ())):
             near = did_you_mean(label, known) if label not in known else ""
             if near:
-                self._add(level.path + ("group_membership", index), "%s: group_membership: %s is "
-                          "not in .groups" % (host, label), "did you mean %s?" % near, "warning")
+                self._add(level.path + ("group_membership", index),
+                          "%s: group_membership: %s is not in .groups" % (_host_of(level), label),
+                          "did you mean %s?" % near, "warning")
         if policy is None:
             return
         if not policy.patch:
             if "patch" not in places:
-                self._add(level.path, "%s: patch is not set" % host,
+                self._add(level.path, "%s: patch is not set" % _host_of(level),
                           "write patch: true, or patch: false if it is never to be patched",
                           "warning")
             return
         if policy.freeze:
-            self._warn_of_freeze(level, policy, host)
+            self._warn_of_freeze(level, policy)
 
-    def _warn_of_freeze(self, level: schema.Level, policy: Policy, host: str) -> None:
-        alike = policy._replace(groups=(), only=(), exclude=())
+    def _warn_of_freeze(self, level: schema.Level, policy: Policy) -> None:
+        # The hour may move a window by a day at most, which is not what this is about.
+        alike = Policy(weekdays=policy.weekdays, weeks=policy.weeks, freeze=policy.freeze)
         now = (self._today - window.EPOCH_ORDINAL) * _DAY_S
         if alike not in self._opens:
             found = window.openings(alike, now, 1, "", lambda instant: 0)
@@ -305,11 +310,12 @@ class _Reading:
         opens = self._opens[alike]
         path = level.path + ("freeze",)
         if opens is None:
-            self._add(path, "%s: freeze: no window ever opens" % host,
+            self._add(path, "%s: freeze: no window ever opens" % _host_of(level),
                       "shorten it, or write patch: false")
         elif opens > now + LONG_WAIT_DAYS * _DAY_S:
             self._add(path, "%s: freeze: the first window opens in %d days"
-                      % (host, (opens - now) // _DAY_S), "see that this is meant", "warning")
+                      % (_host_of(level), (opens - now) // _DAY_S),
+                      "see that this is meant", "warning")
 
 
 def explain(data: bytes, name: str) -> Optional[Explanation]:

@@ -10,6 +10,7 @@ slipped to column 1) is told from it. Pure; takes any value a parser can return.
 """
 
 import re
+from functools import lru_cache
 from typing import Any
 from typing import Dict
 from typing import List
@@ -42,8 +43,10 @@ MAX_SERIAL = 10 ** 18 - 1
 Path = Tuple[Union[str, int], ...]
 Places = Dict[str, Tuple[Path, ...]]
 
+_SHORT_CHARS = 40
 _LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 _HOST_LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+_HOST_NAME = re.compile(r"%s(?:\.%s)*" % (_HOST_LABEL.pattern, _HOST_LABEL.pattern))
 
 
 class Fault(NamedTuple):
@@ -95,6 +98,8 @@ def fold(name: str) -> str:
 
 def host_name_fault(name: str) -> str:
     """Return what is wrong with a host name (RFC 1123), "" when it is good."""
+    if len(name) <= 253 and _HOST_NAME.fullmatch(name):
+        return ""
     if "*" in name:
         return "a wildcard names no host"
     plain = fold(name)
@@ -127,6 +132,17 @@ def _not_fields(fields: object, path: Path) -> Fault:
                  "write one field: value a line, indented")
 
 
+@lru_cache(maxsize=4096, typed=True)
+def _good_scalar(name: str, value: object) -> Tuple[Any, ...]:
+    """Return what a field makes of a value, in a tuple; an empty one if it has a fault.
+
+    In a large manifest the same few values come again and again.
+    """
+    complaints: List[object] = []
+    read = FIELDS[name].read(value, lambda *complaint: complaints.append(complaint))
+    return () if complaints else (read,)
+
+
 def read_level(fields: object, path: Path) -> Level:
     """Read one place's fields and collect its faults; path (name,) is a host's."""
     faults: List[Fault] = []
@@ -146,6 +162,11 @@ def read_level(fields: object, path: Path) -> Level:
             faults.append(Fault(place, "%s: not possible here" % name,
                                 "write it in the entries of hosts"))
             continue
+        if type(value) in (bool, int) or (isinstance(value, str) and len(value) < _SHORT_CHARS):
+            good = _good_scalar(name, value)
+            if good:
+                values[name] = good[0]
+                continue
 
         def complain(what: str, fix: str, index: Optional[int] = None,
                      name: str = name, place: Path = place) -> None:
@@ -219,7 +240,7 @@ def _relations(values: Mapping[str, Any], places: Places, host: Path) -> List[Fa
             faults.append(Fault(place(name), "%s: %d entries over all levels are too many"
                                 % (name, len(values[name])), "keep to %d" % limit))
     patterns = values.get("packages_whitelist", ()) + values.get("packages_blacklist", ())
-    if sum(len(pattern) + 4 for pattern in patterns) > MAX_PACKAGE_TEXT:
+    if patterns and sum(len(pattern) + 4 for pattern in patterns) > MAX_PACKAGE_TEXT:
         faults.append(Fault(host, "packages_whitelist and packages_blacklist: too long together",
                             "keep to %d characters, with patterns" % MAX_PACKAGE_TEXT))
     return faults
