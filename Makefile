@@ -67,7 +67,8 @@ help:
 	@echo 'make long            the same with the trials that take longer'
 	@echo 'make e2e             patch and reboot a Debian in a container (root, Debian mirror)'
 	@echo 'make bench-idle      memory and wake-ups of the daemon (SCALE=small: under a minute);'
-	@echo '                     also bench-time, and bench-manifest, which needs PyYAML'
+	@echo '                     also bench-time, bench-fleet (a fleet and nginx), and bench-manifest,'
+	@echo '                     which needs PyYAML'
 	@echo 'make install         client, admin tool and server'
 	@echo 'make install-client  client and root helper alone; also install-admin, install-server'
 	@echo 'make install-freebsd the same with the paths of that system; also install-openbsd,'
@@ -98,6 +99,9 @@ bench-idle:
 
 bench-time:
 	@PYTHONDONTWRITEBYTECODE=1 SCALE='$(SCALE)' $(PYTHON) tests/bench_time.py
+
+bench-fleet:
+	@PYTHONDONTWRITEBYTECODE=1 SCALE='$(SCALE)' $(PYTHON) tests/bench_fleet.py
 
 # Compares with PyYAML: PYTHON has to be an interpreter that has it.
 bench-manifest:
@@ -164,7 +168,7 @@ install-users:
 uninstall:
 	@$(INSTALL) uninstall
 
-.PHONY: help dist packages freebsd-package demo test long e2e bench-idle bench-time bench-manifest \
+.PHONY: help dist packages freebsd-package demo test long e2e bench-idle bench-time bench-fleet bench-manifest \
 	install install-client install-admin install-server \
 	install-part install-linux install-openrc install-freebsd install-openbsd install-netbsd \
 	install-users uninstall
