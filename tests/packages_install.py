@@ -6,7 +6,7 @@ FOLDER holds the .deb and .rpm of one version, NEWER those of a later one. In a 
 Debian in a container the packages are installed, configured, started; the host then
 patches itself, and what it upgrades is QualvoSec, while the run goes on; then they are
 removed and purged, and nothing may be left. The .rpm are installed into a private root
-and started from there. Needs root and what make e2e needs, and dpkg-dev and rpm. One
+and started from there. Needs root and what make e2e needs, and dpkg-dev, apt-utils and rpm. One
 line for each thing shown; exit code 1 at the first that is not so.
 """
 
@@ -70,6 +70,10 @@ def repository(folder: str, packages: str) -> None:
     with open(os.path.join(folder, "Packages"), "wb") as out:
         subprocess.run(["dpkg-scanpackages", "-m", "."], cwd=folder, stdout=out,
                        stderr=subprocess.DEVNULL, check=True)
+    # It says which indexes there are; without it apt asks in vain for translations.
+    with open(os.path.join(folder, "Release.new"), "wb") as out:
+        subprocess.run(["apt-ftparchive", "release", "."], cwd=folder, stdout=out, check=True)
+    os.rename(os.path.join(folder, "Release.new"), os.path.join(folder, "Release"))
 
 
 def install(box: container.Container, packages: str) -> None:
