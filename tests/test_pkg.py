@@ -138,7 +138,8 @@ class Plans(Case):
     def test_plans_in_documented_forms_are_read(self) -> None:
         changes = pkg_text.parse_changes(
             "Installed packages to be UPGRADED:\n\tpkgc: 3.0 -> 3.1 [FreeBSD] "
-            "(dependency changed)\n        python311: 3.11.1_2,1 -> 3.11.2,1\n\nInstalled packages to be REINSTALLED:\n"
+            "(dependency changed)\n        python311: 3.11.1_2,1 -> 3.11.2,1\n\n"
+            "Installed packages to be REINSTALLED:\n"
             "\tpkg-1.20.8_3 [pfSense]\n\nPackages to be CHANGED:\n\tx: 1\n\n"
             "Installed packages to be DOWNGRADED:\n\ty: 2 -> 1\n")
         self.assertEqual(changes.install, (base.Package("pkgc", "3.0", "3.1"),

@@ -18,6 +18,7 @@ from qualvosec import files
 from qualvosec.helper.managers import apt
 from qualvosec.helper.managers import base
 from qualvosec.helper.managers import dnf
+from qualvosec.helper.managers import openbsd
 from qualvosec.helper.managers import pkg
 from qualvosec.helper.managers import zypper
 
@@ -37,6 +38,7 @@ KINDS: Dict[str, Kind] = {
     "dnf": Kind(dnf.Dnf, FEDORA, "dnf"),
     "zypper": Kind(zypper.Zypper, ("suse", "opensuse", "opensuse-leap", "sles"), "zypper"),
     "pkg": Kind(pkg.Pkg, ("freebsd",), "pkg"),
+    "openbsd": Kind(openbsd.OpenBsd, ("openbsd",), "pkg_add"),
     "dragonfly": Kind(pkg.DragonFly, ("dragonfly",), "pkg"),
 }
 # What is known and not served, and why: said instead of "no package manager".

@@ -10,6 +10,7 @@ is left out as well where the package manager names it, else the run is refused.
 from typing import Callable
 from typing import Collection
 from typing import Dict
+from typing import List
 from typing import Mapping
 from typing import NamedTuple
 from typing import Sequence
@@ -89,6 +90,30 @@ def assume(updates: Mapping[str, base.Package]) -> Simulate:
     """Return what stands in for a simulation where this user may not ask for one."""
     return lambda excluded: Simulation(tuple(
         package for name, package in updates.items() if name not in excluded))
+
+
+def by_names(wanted: Collection[str], excluded: Collection[str],
+             ask: Callable[[Sequence[str]], Simulation], limit: int = 100) -> Simulation:
+    """Simulate an explicit list of names; what is named pulls in what it needs.
+
+    `ask` simulates the names it gets. A name that alone would bring in something excluded,
+    or remove something, is returned in `needs`; beyond `limit` names none is tried.
+    """
+    whole = ask(sorted(wanted)) if wanted else Simulation()
+    if not _against(whole, excluded) or len(wanted) > limit:
+        return whole._replace(removed=tuple(_against(whole, excluded)))
+    needs = {}
+    for name in sorted(wanted):
+        wrong = _against(ask([name]), excluded)
+        if wrong:
+            needs[name] = NEEDS_EXCLUDED if set(wrong) & set(excluded) else (
+                "needs the removal of %s" % some(wrong))
+    return Simulation((), (), needs) if needs else whole
+
+
+def _against(simulation: Simulation, excluded: Collection[str]) -> List[str]:
+    touched = {package.name for package in simulation.install}
+    return sorted(set(simulation.removed) | (touched & set(excluded)))
 
 
 def _choose(manager: str, selection: base.Selection, excluded: Set[str],
