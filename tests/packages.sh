@@ -4,9 +4,9 @@
 # Packages, proved: built twice in different places, umasks, time zones and locales and
 # found identical; judged by lintian and rpmlint; compared with what `make install` puts
 # in place; every configuration file marked as one. As an ordinary user or root, on
-# Debian: cmake dpkg-dev rpm lintian rpmlint. With --install, as root, the packages are
-# also installed, upgraded, removed and purged in a Debian of their own (mmdebstrap).
-# Last line: the figures.
+# Debian: cmake dpkg-dev rpm lintian rpmlint. With --install [SUITE ...], as root, the
+# packages also live in booted Debians of their own, by default bullseye, bookworm and
+# trixie: see packages_install.py. Last line: the figures.
 
 set -eu
 cd "$(dirname "$0")/.."
@@ -144,6 +144,8 @@ if git -C "$root" rev-parse -q --verify HEAD >/dev/null 2>&1; then
 fi
 
 if [ "${1:-}" = --install ]; then
+    shift
+    [ $# -gt 0 ] || set -- bullseye bookworm trixie
     # A later version, whose default configuration is another one, too.
     cd "$root"
     copy "$work/later"
@@ -154,7 +156,7 @@ if [ "${1:-}" = --install ]; then
         printf '\n# new in this version\n' >>etc/qualvosec.conf
     )
     build "$work/later"
-    python3 "$root/tests/packages_install.py" "$work/packages" "$work/later/out" ||
+    python3 "$root/tests/packages_install.py" "$work/packages" "$work/later/out" "$@" ||
         fault "installation: see above"
 fi
 
