@@ -17,6 +17,7 @@ import tempfile
 import termios
 import threading
 import unittest
+from unittest import mock
 
 from qualvosec import paths
 from qualvosec.admin import commands
@@ -223,7 +224,8 @@ class TerminalTest(Case):
         manifest = self.write("patch.yaml", "%s.example.org:\n  patch: false\n" % ("a" * 60))
         for columns, widest in ((100, 100), (400, 142), (0, 142)):
             fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-            with open(os.dup(slave), "w", encoding="utf-8") as out:
+            with mock.patch.dict(os.environ, NO_COLOR="1"), \
+                    open(os.dup(slave), "w", encoding="utf-8") as out:
                 code = commands.main(["-c", self.config, "list", "--manifest", manifest, "--log",
                                       os.path.join(LOGS, "common.log")], out, io.StringIO())
             lines = os.read(master, 65536).decode("utf-8").split("\r\n")

@@ -17,6 +17,7 @@ from typing import TextIO
 
 from qualvosec import paths
 from qualvosec.admin import editing
+from qualvosec.admin import listing
 from qualvosec.admin import signing
 from qualvosec.admin import source
 from qualvosec.admin import timetable
@@ -30,7 +31,7 @@ from qualvosec.admin.terminal import UsageError
 from qualvosec.admin.terminal import width_of
 from qualvosec.safetext import safe
 
-MODULES = (viewing, editing, timetable, signing)
+MODULES = (listing, viewing, editing, timetable, signing)
 
 
 def _parser() -> argparse.ArgumentParser:

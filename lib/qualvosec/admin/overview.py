@@ -156,20 +156,26 @@ def overdue(policy: Policy, name: str, seen: Seen, zone: Zone) -> bool:
 
 
 def _own_zone(policy: Policy, token: Token, fallback: Zone) -> Zone:
-    """Return the host's offset from UTC, as its last window shows it.
+    """Return the host's offset from UTC, as its last window shows it, or the fallback."""
+    east = own_offset(policy, token)
+    return fallback if east is None else lambda instant: east or 0
+
+
+def own_offset(policy: Policy, token: Optional[Token]) -> Optional[int]:
+    """Return how many seconds a host is east of Greenwich, as its last window shows it.
 
     The manifest says the local time, the report the instant: the difference is the
-    zone. If that is impossible the schedule was changed since, and the fallback holds.
+    zone. None where that is impossible, as after a change of the schedule.
     """
     try:
-        opens = window.opens_of(token.window)
+        opens = window.opens_of(token.window if token else "")
     except window.WindowError:
-        return fallback
+        return None
     offset = (policy.hour * HOUR_S + policy.minute * 60 - opens) % DAY_S
     if offset % 900:
-        return fallback
+        return None
     for east in (offset, offset - DAY_S):
         day = (opens + east) // DAY_S + window.EPOCH_ORDINAL
         if -12 * HOUR_S <= east <= 14 * HOUR_S and (day - 1) % 7 in policy.weekdays:
-            return lambda instant: east
-    return fallback
+            return east
+    return None

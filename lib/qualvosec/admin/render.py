@@ -21,7 +21,7 @@ HEADINGS = ("System", "Last Seen", "Active", "Patch Window", "Reboot", "Status")
 # The widths of the presentation: a small fleet looks as it does there.
 _WIDTHS = (23, 10, 6, 16, 6, 13)
 _MIN_NAME = 16
-_REBOOT = {"always": "True", "never": "False", "required": "required"}
+REBOOT = {"always": "True", "never": "False", "required": "required"}
 _WEEKS = {1: "1st", 2: "2nd", 3: "3rd", 4: "4th", 5: "5th", -1: "last"}
 
 
@@ -60,23 +60,29 @@ def _cells(row: Row) -> List[str]:
     policy = row.policy
     if policy is None:
         return [row.name, seen, "-", "-", "-", row.status]
-    return [row.name, seen, str(policy.patch), patch_window(policy), _REBOOT[policy.reboot],
+    return [row.name, seen, str(policy.patch), patch_window(policy), REBOOT[policy.reboot],
             row.status]
 
 
 def table(rows: Sequence[Row], width: Optional[int] = None) -> str:
     """Return the table, each line ended; `width` is that of the terminal, None: no limit."""
     lines = [[safe(cell, 300) for cell in _cells(row)] for row in rows]
-    widths = [max([least] + [len(line[column]) for line in lines])
+    widths = [max([least] + [len(cells[column]) for cells in lines])
               for column, least in enumerate(_WIDTHS)]
     if width is not None:
         widths[0] = max(_MIN_NAME, min(widths[0], width - sum(widths[1:]) - 3 * len(widths) - 1))
-    out = [_line(HEADINGS, widths), "|%s|" % "|".join("-" * (wide + 2) for wide in widths)]
-    out.extend(_line([shorten(line[0], widths[0])] + line[1:], widths) for line in lines)
-    return "".join(line + "\n" for line in out)
+    out = [line(HEADINGS, widths), rule(widths)]
+    out.extend(line([shorten(cells[0], widths[0])] + cells[1:], widths) for cells in lines)
+    return "".join(text + "\n" for text in out)
 
 
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+def rule(widths: Sequence[int]) -> str:
+    """Return the line below the headings."""
+    return "|%s|" % "|".join("-" * (wide + 2) for wide in widths)
+
+
+def line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    """Return one line of a table, not ended."""
     return "| %s |" % " | ".join(cell.ljust(wide) for cell, wide in zip(cells, widths))
 
 

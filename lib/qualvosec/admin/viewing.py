@@ -1,19 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""qualvosec-admin check, list, show: what stands in the manifest, and in the logs beside it.
+"""qualvosec-admin check, show: what stands in the manifest.
 
 To stdout goes what was asked for, to stderr what one must know before believing it.
 """
 
 import argparse
-import os
 from typing import List
 from typing import Sequence
 
-from qualvosec import paths
-from qualvosec.admin import accesslog
 from qualvosec.admin import config
-from qualvosec.admin import logfile
-from qualvosec.admin import overview
 from qualvosec.admin import render
 from qualvosec.admin import signing
 from qualvosec.admin import source
@@ -22,7 +17,6 @@ from qualvosec.admin.terminal import FAILED
 from qualvosec.admin.terminal import Add
 from qualvosec.admin.terminal import AdminError
 from qualvosec.admin.terminal import Terminal
-from qualvosec.admin.terminal import UsageError
 from qualvosec.admin.terminal import count
 from qualvosec.manifest import document
 from qualvosec.manifest.fields import FIELDS
@@ -36,9 +30,6 @@ from qualvosec.safetext import safe
 
 def register(add: Add) -> None:
     """Tell the parser of these commands."""
-    lister = add("list", list_hosts, "show all hosts: last seen, window, status")
-    lister.add_argument("--log", metavar="FILE", nargs="+", action="append",
-                        help="access logs, plain or compressed, or globs")
     checker = add("check", check, "print every fault of a manifest")
     checker.add_argument("file", metavar="FILE", nargs="?", default="",
                          help="the manifest to check; - is stdin")
@@ -72,36 +63,6 @@ def check(options: argparse.Namespace, terminal: Terminal) -> int:
     terminal.say("%s: good: %s: %d patched, %d not\n" % (
         safe(manifest.name), count(len(found.hosts), "host"), active, len(found.hosts) - active))
     return DONE
-
-
-def list_hosts(options: argparse.Namespace, terminal: Terminal) -> int:
-    """Print the table of all hosts, listed or seen."""
-    settings = source.settings(options)
-    manifest = source.load(settings)
-    if not settings.log_file_path:
-        raise UsageError("log_file_path: is not set: give --log FILE or set it in %s"
-                         % os.path.join(paths.CONFIG_DIR, source.CONFIG_NAME))
-    found = document.read(manifest.data, local_day(terminal.now, host_zone))
-    code = DONE
-    if found.errors():
-        terminal.warn("%s: has %s: see qualvosec-admin check"
-                      % (manifest.name, count(found.errors(), "fault")))
-        code = FAILED
-    logs: List[str] = []
-    try:
-        logs = logfile.expand(settings.log_file_path)
-    except logfile.LogError as error:
-        terminal.warn(str(error))
-        code = FAILED
-    log = accesslog.read(logs, found.hosts)
-    for fault in log.faults:
-        terminal.warn("%s: what could be read is shown" % fault)
-        code = FAILED
-    rows = overview.rows(found.hosts, log, terminal.now, settings.alive_days)
-    terminal.say(render.table(rows, terminal.width))
-    for note in overview.notes(log, terminal.now, settings.alive_days):
-        terminal.warn(note)
-    return code
 
 
 def show(options: argparse.Namespace, terminal: Terminal) -> int:

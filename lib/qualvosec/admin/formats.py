@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Rows of the overview -> table, wide table, CSV, JSON or Prometheus text; pure.
+
+Everything that came from outside is made safe for where it goes: a terminal sees no
+control characters, a spreadsheet no formula, a label no unescaped quote. Times are local
+in tables and UTC elsewhere.
+"""
+
+import csv
+import io
+import json
+from typing import Any
+from typing import Dict
+from typing import Iterable
+from typing import Iterator
+from typing import List
+from typing import Mapping
+from typing import Optional
+from typing import Sequence
+
+from qualvosec.admin import facts
+from qualvosec.admin import render
+from qualvosec.safetext import safe
+
+_TIMES = ("last_seen", "next_window", "last_success")
+_COLOURS = {facts.BAD: "\x1b[31m", facts.WARN: "\x1b[33m", facts.GOOD: "\x1b[32m"}
+_PLAIN = "\x1b[0m"
+_WIDE = ("system", "last_seen", "source", "version", "patch_window", "next_window", "reboot",
+         "last_window", "outcome", "upgraded", "kept", "pending", "reboot_state", "success_days",
+         "groups", "status")
+_HEADINGS = {"system": "System", "last_seen": "Last Seen", "source": "From", "version": "Version",
+             "patch_window": "Patch Window", "next_window": "Next Window", "reboot": "Reboot",
+             "last_window": "Last Window", "outcome": "Outcome", "upgraded": "Upgraded",
+             "kept": "Kept Back", "pending": "Pending", "reboot_state": "Reboot State",
+             "success_days": "Days Since Success", "groups": "Groups", "status": "Status"}
+
+
+def wide(found: Sequence[Mapping[str, Any]]) -> str:
+    """Return a table of everything, a line for each host."""
+    lines = [[_cell(fact, column) for column in _WIDE] for fact in found]
+    headings = [_HEADINGS[column] for column in _WIDE]
+    widths = [max([len(heading)] + [len(line[place]) for line in lines])
+              for place, heading in enumerate(headings)]
+    out = [render.line(headings, widths), render.rule(widths)]
+    out.extend(render.line(line, widths) for line in lines)
+    return "".join(line + "\n" for line in out)
+
+
+def _cell(fact: Mapping[str, Any], column: str) -> str:
+    value = fact[column]
+    if column in _TIMES:
+        return facts.moment(value)
+    if column == "groups":
+        return safe(",".join(value), 200) or "-"
+    return "-" if value is None else safe(str(value), 300)
+
+
+def coloured(table: str, statuses: Sequence[str]) -> str:
+    """Return a table for a terminal: the status, which is its last column, in colour."""
+    lines = table.splitlines()
+    for place, status in enumerate(statuses, len(lines) - len(statuses)):
+        head, _, cell = lines[place][:-2].rpartition("| ")
+        lines[place] = "%s| %s%s%s |" % (head, _COLOURS[facts.level(status)], cell, _PLAIN)
+    return "".join(line + "\n" for line in lines)
+
+
+def as_json(found: Iterable[Dict[str, Any]], about: Mapping[str, Any]) -> str:
+    """Return one JSON object: what is told of the logs, and the hosts."""
+    hosts = [dict(fact, level=facts.level(fact["status"]),
+                  **{column: facts.utc(fact[column]) for column in _TIMES}) for fact in found]
+    return json.dumps(dict(about, hosts=hosts), indent=1, sort_keys=False) + "\n"
+
+
+def as_csv(found: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the lines of a CSV file with a heading, as RFC 4180 has it."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    writer.writerow(facts.COLUMNS)
+    for fact in found:
+        writer.writerow([_field(fact, column) for column in facts.COLUMNS])
+        if buffer.tell() > 65536:
+            yield buffer.getvalue()
+            buffer.seek(0)
+            buffer.truncate()
+    yield buffer.getvalue()
+
+
+def _field(fact: Mapping[str, Any], column: str) -> str:
+    value = fact[column]
+    if column in _TIMES:
+        value = facts.utc(value)
+    text = " ".join(value) if column == "groups" else "" if value is None else str(value)
+    text = safe(text, 2000)
+    # A spreadsheet takes what begins like this for a formula.
+    return "'" + text if text[:1] in tuple("=+-@\t\r") and text else text
+
+
+def metrics(found: Sequence[Mapping[str, Any]], about: Mapping[str, Any], now: int) -> str:
+    """Return the fleet as Prometheus text, for the textfile collector of node_exporter."""
+    counts: Dict[str, int] = {}
+    for fact in found:
+        counts[fact["status"]] = counts.get(fact["status"], 0) + 1
+    out: List[str] = []
+
+    def family(name: str, text: str, samples: Iterable[str]) -> None:
+        out.append("# HELP qualvosec_fleet_%s %s\n# TYPE qualvosec_fleet_%s gauge\n"
+                   % (name, text, name))
+        out.extend("qualvosec_fleet_%s%s\n" % (name, sample) for sample in samples)
+
+    family("hosts", "Hosts by status.", ('{level="%s",status="%s"} %d' % (
+        facts.level(status), _label(status), number) for status, number in sorted(counts.items())))
+    for column, name, text in (
+            ("last_seen", "host_last_seen_timestamp_seconds", "When the host last asked."),
+            ("last_success", "host_last_success_timestamp_seconds",
+             "When the last window with success opened, as the host reports."),
+            ("next_window", "host_next_window_timestamp_seconds", "When the next window opens."),
+            ("pending", "host_pending_packages", "Updates not installed, as the host reports."),
+            ("kept", "host_kept_back_packages", "Packages kept back, as the host reports.")):
+        family(name, text, ('{host="%s"} %d' % (_label(fact["system"]), fact[column])
+                            for fact in found if fact[column] is not None))
+    family("host_bad", "1 for a host that needs a person.", (
+        '{host="%s",status="%s"} %d' % (_label(fact["system"]), _label(fact["status"]),
+                                        facts.level(fact["status"]) == facts.BAD)
+        for fact in found))
+    for name, text in (("log_begins", "The oldest line of the logs."),
+                       ("log_ends", "The newest line of the logs.")):
+        if about[name] is not None:
+            family(name + "_timestamp_seconds", text, [" %d" % about[name]])
+    family("log_broken_lines", "Lines skipped as broken or forged.", [" %d" % about["broken"]])
+    family("generated_timestamp_seconds", "When this was written.", [" %d" % now])
+    return "".join(out)
+
+
+def _label(text: str) -> str:
+    return safe(text, 300).replace('"', '\\"')
+
+
+def summary(statuses: Iterable[str], width: Optional[int] = None) -> str:
+    """Return how many hosts have which status, the worst first: "2 orphaned, 40 ok"."""
+    counts: Dict[str, int] = {}
+    for status in statuses:
+        counts[status] = counts.get(status, 0) + 1
+    levels = (facts.BAD, facts.WARN, facts.GOOD)
+    ordered = sorted(counts, key=lambda status: (levels.index(facts.level(status)),
+                                                 -counts[status], status))
+    return ", ".join("%d %s" % (counts[status], safe(status)) for status in ordered[:width])

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Style and script of the report: fixed text, never mixed with data.
+
+The page names their SHA-256 in its policy, so that a browser runs and applies these two
+and nothing else, whatever a host may call itself. Without the script the page is whole;
+it only adds sorting and filtering.
+"""
+
+STYLE = """
+:root{color-scheme:light dark;--bg:#fff;--fg:#1b1f24;--soft:#59636e;--line:#d8dee4;--card:#f6f8fa;
+--bad:#c62828;--warn:#9a6700;--good:#1a7f37;--hot:#0969da}
+@media (prefers-color-scheme:dark){:root{--bg:#0d1117;--fg:#e6edf3;--soft:#9198a1;--line:#30363d;
+--card:#161b22;--bad:#ff7b72;--warn:#e3b341;--good:#56d364;--hot:#58a6ff}}
+*{box-sizing:border-box}
+body{margin:0 auto;padding:1.5rem;max-width:100rem;background:var(--bg);color:var(--fg);
+font:15px/1.45 system-ui,sans-serif}
+h1{font-size:1.5rem;margin:0}h2{font-size:1.1rem;margin:2rem 0 .6rem}
+p{margin:.3rem 0}.soft,.note{color:var(--soft)}.note{border-left:3px solid var(--warn);
+padding-left:.6rem}
+.cards{display:flex;flex-wrap:wrap;gap:.8rem;margin:1.2rem 0 0;padding:0;list-style:none}
+.cards li{background:var(--card);border:1px solid var(--line);border-radius:8px;
+padding:.6rem 1rem;min-width:8.5rem;flex:1}
+.cards b{display:block;font-size:1.7rem;line-height:1.2;font-weight:600}
+.bad,.b td:nth-child(2){color:var(--bad)}.warn,.w td:nth-child(2){color:var(--warn)}
+.good,.g td:nth-child(2){color:var(--good)}
+.b td:nth-child(2){font-weight:600}
+svg{display:block;width:100%;height:auto}svg text{fill:var(--soft);font:11px system-ui,sans-serif}
+svg .bad{fill:var(--bad)}svg .warn{fill:var(--warn)}svg .good{fill:var(--good)}
+svg .cell{fill:var(--hot)}svg .none{fill:var(--line);fill-opacity:.4}
+.bar{max-height:26px}.wide{overflow-x:auto}.heat{min-width:44rem;max-width:70rem}
+.legend{display:flex;flex-wrap:wrap;gap:.2rem 1.2rem;margin:.5rem 0;padding:0;list-style:none}
+.legend li::before{content:"\\25A0\\00A0"}.legend li.plain::before{content:none}
+.person{columns:15rem;column-gap:1.5rem;padding-left:1.2rem;margin:.2rem 0 .8rem}
+.person li{overflow-wrap:anywhere;break-inside:avoid}
+h3{font-size:1rem;margin:.8rem 0 0}
+.tools{display:flex;flex-wrap:wrap;gap:.6rem;align-items:center;margin:.6rem 0}
+.tools[hidden]{display:none}
+input,select,th button{font:inherit;color:inherit;background:var(--bg)}
+input,select{border:1px solid var(--line);border-radius:6px;padding:.35rem .6rem}
+input{min-width:14rem;flex:0 1 24rem}
+table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
+th{position:sticky;top:0;background:var(--card);text-align:left;font-weight:600}
+th,td{padding:.28rem .6rem;border-bottom:1px solid var(--line);white-space:nowrap}
+td:first-child{white-space:normal;overflow-wrap:anywhere;min-width:11rem}
+td:nth-child(n+9):nth-child(-n+12),th:nth-child(n+9):nth-child(-n+12){text-align:right}
+td:last-child{white-space:normal;overflow-wrap:anywhere;max-width:22rem}
+th button{border:0;padding:0;background:none;font-weight:600;cursor:pointer;text-align:inherit}
+th[aria-sort=ascending] button::after{content:" \\2191"}
+th[aria-sort=descending] button::after{content:" \\2193"}
+:focus-visible{outline:2px solid var(--hot);outline-offset:2px}
+footer{margin-top:2rem;color:var(--soft);font-size:.9rem}
+@media (max-width:60rem){body{padding:.9rem}
+td:nth-child(n+4):not(:nth-child(5)),th:nth-child(n+4):not(:nth-child(5)){display:none}}
+@media print{:root{--bg:#fff;--fg:#000;--soft:#444;--line:#bbb;--card:#fff;--bad:#b00000;
+--warn:#7a5200;--good:#0b5d1e;--hot:#0550ae}body{padding:0;font-size:9px;max-width:none}
+.tools{display:none!important}th{position:static}thead{display:table-header-group}
+tr{break-inside:avoid}svg{print-color-adjust:exact;-webkit-print-color-adjust:exact}
+td,th{padding:.1rem .3rem}.wide{overflow:visible}}
+"""
+
+SCRIPT = """
+"use strict";
+(function () {
+  var table = document.getElementById("hosts"), body = table.tBodies[0];
+  var rows = Array.prototype.slice.call(body.rows), heads = table.tHead.rows[0].cells;
+  var find = document.getElementById("find"), kind = document.getElementById("kind");
+  var shown = document.getElementById("shown"), timer = 0;
+  var texts = rows.map(function (row) { return row.textContent.toLowerCase(); });
+  var ranks = { b: 0, w: 1, g: 2 };
+
+  function filter() {
+    var words = find.value.toLowerCase().split(/\\s+/), count = 0;
+    rows.forEach(function (row, place) {
+      var fits = (!kind.value || row.className === kind.value) && words.every(function (word) {
+        return texts[place].indexOf(word) >= 0;
+      });
+      if (row.hidden === fits) { row.hidden = !fits; }
+      count += fits ? 1 : 0;
+    });
+    shown.textContent = count + " of " + rows.length + " hosts";
+  }
+
+  function key(row, column) {
+    var text = row.cells[column].textContent;
+    if (text === "-") { return null; }
+    if (column === 1) { return ranks[row.className] + text; }
+    return /^\\d+$/.test(text) ? Number(text) : text;
+  }
+
+  function sort(column) {
+    var head = heads[column], down = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
+    var keyed = Array.prototype.map.call(body.rows, function (row) {
+      return [key(row, column), row];
+    });
+    keyed.sort(function (one, other) {
+      var a = one[0], b = other[0];
+      if (a === null || b === null) { return (a === null) - (b === null); }
+      if (typeof a !== typeof b) { a = String(a); b = String(b); }
+      return a < b ? -down : a > b ? down : 0;
+    });
+    Array.prototype.forEach.call(heads, function (cell) { cell.removeAttribute("aria-sort"); });
+    head.setAttribute("aria-sort", down > 0 ? "ascending" : "descending");
+    var fresh = document.createDocumentFragment();
+    keyed.forEach(function (pair) { fresh.appendChild(pair[1]); });
+    body.appendChild(fresh);
+  }
+
+  Array.prototype.forEach.call(heads, function (head, column) {
+    var button = document.createElement("button");
+    button.type = "button";
+    button.textContent = head.textContent;
+    button.addEventListener("click", function () { sort(column); });
+    head.textContent = "";
+    head.appendChild(button);
+  });
+  find.addEventListener("input", function () {
+    clearTimeout(timer);
+    timer = setTimeout(filter, 120);
+  });
+  kind.addEventListener("change", filter);
+  document.getElementById("tools").hidden = false;
+  filter();
+}());
+"""

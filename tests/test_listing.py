@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""list, orphans, status, metrics, report, adopt: what they print, and how they end."""
+
+import csv
+import io
+import json
+import os
+import pty
+import re
+import unittest
+from unittest import mock
+
+from qualvosec.admin import commands
+
+from tests.test_admin_commands import NOW
+from tests.test_admin_commands import Case
+from tests.test_report import Parsed
+
+MANIFEST = """
+.defaults:
+  patch: true
+  weekday: tuesday
+  hour: 2
+good.example.org:
+  group_membership: [prod]
+bad.example.org:
+  group_membership: [test]
+silent.example.org:
+  patch: true
+"""
+LINE = '%s - - [%s/Nov/2026:05:00:00 +0000] "GET /patch.yaml HTTP/1.1" 200 9 "-" "%s"\n'
+REPORT = "QualvoSec 1.0.0 %s.example.org (s1 w=20261117T0200Z r=%s u=1 k=0 p=%d b=no%s)"
+LOG = (LINE % ("192.0.2.9", "10", "curl/8")
+       + LINE % ("192.0.2.1", "23", REPORT % ("good", "ok", 0, ""))
+       + LINE % ("192.0.2.2", "22", REPORT % ("bad", "failed", 5, " l=20261110T0200Z"))
+       + LINE % ("192.0.2.3", "23", "QualvoSec 1.0.0 new.example.org"))
+
+
+class FleetCase(Case):
+
+    def setUp(self):
+        super().setUp()
+        self.manifest = self.write("patch.yaml", MANIFEST)
+        self.log = self.write("access.log", LOG)
+        self.config = self.write("admin.conf", "[general]\nmanifest: %s\nlog_file_path: %s\n"
+                                 % (self.manifest, self.log))
+
+    def names(self, *argv):
+        code, out, err = self.run_admin("list", "--format", "csv", *argv)
+        self.assertEqual((code, err), (0, ""))
+        return [row["system"].split(".")[0] for row in csv.DictReader(io.StringIO(out))]
+
+
+class ListTest(FleetCase):
+
+    def test_filters_let_through_what_they_name_and_all_must_agree(self):
+        for argv, expected in (
+                (["--status", "failed"], ["bad"]), (["--status", "bad"], ["bad", "silent"]),
+                (["--status", "good", "--status", "warn"], ["good", "new"]),
+                (["--group", "prod"], ["good"]), (["--match", "S*"], ["silent"]),
+                (["--match", "*e*", "--status", "bad", "--group", "test"], ["bad"]),
+                (["--since", "1d"], ["good", "new"]), (["--since", "2026-11-21"],
+                                                       ["bad", "good", "new"]),
+                (["--status", "never seen"], ["silent"]), (["--status", "o"], [])):
+            self.assertEqual(self.names(*argv), expected, argv)
+
+    def test_sorting_brings_the_worst_the_largest_and_the_newest_first(self):
+        self.assertEqual(self.names("--sort", "status"), ["bad", "silent", "new", "good"])
+        self.assertEqual(self.names("--sort", "pending"), ["bad", "good", "new", "silent"])
+        self.assertEqual(self.names("--sort", "last_seen"), ["good", "new", "bad", "silent"])
+        code, out, _ = self.run_admin("list", "--sort", "status")
+        self.assertEqual([line.split()[1][:3] for line in out.splitlines()[2:]],
+                         ["bad", "sil", "new", "goo"])
+
+    def test_json_holds_everything_with_times_in_utc(self):
+        code, out, err = self.run_admin("list", "--format", "json", "--match", "bad*")
+        found = json.loads(out)
+        self.assertEqual((code, found["log_ends"]), (0, "2026-11-23T05:00:00Z"))
+        host, = found["hosts"]
+        self.assertEqual((host["last_seen"], host["source"], host["version"], host["outcome"]),
+                         ("2026-11-22T05:00:00Z", "192.0.2.2", "1.0.0", "failed"))
+        self.assertEqual((host["pending"], host["success_days"], host["groups"], host["level"]),
+                         (5, 13, ["test"], "bad"))
+        self.assertEqual((host["last_success"], host["next_window"]),
+                         ("2026-11-10T02:00:00Z", "2026-11-24T02:00:00Z"))
+
+    def test_the_wide_table_has_one_line_for_each_host_of_one_width(self):
+        _, out, _ = self.run_admin("list", "--format", "wide")
+        self.assertEqual(len({len(line) for line in out.splitlines()}), 1)
+        self.assertEqual(len(out.splitlines()), 6)
+        self.assertIn("| 192.0.2.1 ", out)
+
+    def test_what_is_no_time_is_a_usage_error(self):
+        for text in ("yesterday", "2026-13-01", "2026-02-30", "7", "7y", "0000-01-01"):
+            code, out, err = self.run_admin("list", "--since", text)
+            self.assertEqual((code, out, len(err.splitlines())), (2, "", 1), text)
+
+    def test_colour_is_for_a_terminal_that_wants_it_alone(self):
+        try:
+            master, slave = pty.openpty()
+        except OSError as error:
+            self.skipTest("no pseudo-terminal here: %s" % error)
+        self.addCleanup(os.close, master)
+        for environment, is_coloured in (({"TERM": "xterm"}, True), ({"TERM": "dumb"}, False),
+                                         ({"TERM": "xterm", "NO_COLOR": "1"}, False)):
+            with mock.patch.dict(os.environ, environment), \
+                    open(os.dup(slave), "w", encoding="utf-8") as out:
+                if "NO_COLOR" not in environment:
+                    os.environ.pop("NO_COLOR", None)
+                commands.main(["-c", self.config, "list"], out, io.StringIO(), lambda: NOW)
+            text = os.read(master, 65536).decode("utf-8")
+            self.assertEqual("\x1b[31mfailed" in text, is_coloured, environment)
+            self.assertIn("failed", text)
+        os.close(slave)
+        self.assertNotIn("\x1b", self.run_admin("list")[1])
+
+
+class OrphansTest(FleetCase):
+
+    def test_silent_hosts_are_printed_and_fail(self):
+        self.assertEqual(self.run_admin("orphans"),
+                         (1, "silent.example.org: never seen: last seen never\n", ""))
+
+    def test_a_fleet_without_any_is_silence_and_0(self):
+        self.write("patch.yaml", MANIFEST.replace("silent", "good2").replace(
+            "good2.example.org:\n  patch: true\n", ""))
+        self.assertEqual(self.run_admin("orphans"), (0, "", ""))
+
+    def test_logs_that_cover_too_little_do_not_prove_that_there_are_none(self):
+        self.write("access.log", LOG.split("\n", 1)[1])
+        code, out, err = self.run_admin("orphans")
+        self.assertEqual((code, out), (1, ""))
+        self.assertIn("logs cover", err)
+
+
+class StatusTest(FleetCase):
+
+    def test_one_line_with_the_worst_first_and_figures(self):
+        self.assertEqual(self.run_admin("status"), (
+            2, "QUALVOSEC CRITICAL - 4 hosts: 1 failed, 1 never seen, 1 unlisted, 1 ok | "
+            "hosts=4 bad=2 warn=1 good=1\n", ""))
+
+    def test_every_code_can_come(self):
+        good = ".defaults:\n  patch: false\ngood.example.org:\n  patch: false\n"
+        self.write("patch.yaml", good)
+        first = LOG.splitlines(True)
+        for rows, code, word in ((first[:2], 0, "OK"), (first[:2] + first[3:], 1, "WARNING"),
+                                 (first[1:2], 1, "WARNING"), ([], 3, "UNKNOWN")):
+            self.write("access.log", "".join(rows))
+            found, out, _ = self.run_admin("status")
+            self.assertEqual((found, out.split()[1], out.count("\n")), (code, word, 1), out)
+
+    def test_what_cannot_be_read_is_unknown_and_still_one_line(self):
+        os.unlink(self.manifest)
+        code, out, _ = self.run_admin("status")
+        self.assertEqual((code, out.split()[1], out.count("\n")), (3, "UNKNOWN", 1))
+
+
+class MetricsTest(FleetCase):
+
+    def test_every_line_is_of_the_text_format_and_every_sample_has_its_type(self):
+        code, out, _ = self.run_admin("metrics")
+        self.assertEqual(code, 0)
+        typed = set()
+        for line in out.splitlines():
+            if line.startswith("#"):
+                typed.add(line.split()[2])
+                continue
+            found = re.fullmatch(r'([a-z_]+)(\{(?:[a-z]+="(?:[^"\\\n]|\\.)*",?)+\})? -?\d+', line)
+            self.assertTrue(found, line)
+            self.assertIn(found.group(1), typed)
+        self.assertIn('qualvosec_fleet_hosts{level="bad",status="failed"} 1\n', out)
+        self.assertIn('qualvosec_fleet_host_pending_packages{host="bad.example.org"} 5\n', out)
+
+    def test_a_file_is_written_that_others_may_read(self):
+        path = os.path.join(self.folder, "q.prom")
+        self.assertEqual(self.run_admin("metrics", "--output", path), (0, "", ""))
+        self.assertEqual(os.stat(path).st_mode & 0o777, 0o644)
+        with open(path, encoding="utf-8") as file:
+            self.assertEqual(file.read(), self.run_admin("metrics")[1])
+
+
+class ReportTest(FleetCase):
+
+    def test_the_page_goes_to_a_file_or_to_stdout(self):
+        path = os.path.join(self.folder, "fleet.html")
+        self.assertEqual(self.run_admin("report", path), (0, "", ""))
+        with open(path, encoding="utf-8") as file:
+            page = file.read()
+        self.assertEqual(page, self.run_admin("report", "-")[1])
+        self.assertEqual(len(Parsed(page).rows), 4)
+
+    def test_a_directory_that_is_not_there_fails_with_one_line(self):
+        code, out, err = self.run_admin("report", os.path.join(self.folder, "none", "x.html"))
+        self.assertEqual((code, out, len(err.splitlines())), (1, "", 1))
+
+
+class AdoptTest(FleetCase):
+
+    def test_an_unlisted_host_is_added_and_not_patched_unless_told(self):
+        self.assertEqual(self.run_admin("adopt", "new.example.org")[0], 0)
+        with open(self.manifest, encoding="utf-8") as file:
+            self.assertTrue(file.read().endswith("new.example.org:\n  patch: false\n"))
+        self.assertNotIn("unlisted", self.run_admin("list")[1])
+
+    def test_fields_may_be_given(self):
+        self.run_admin("adopt", "NEW.example.org", "patch=true", "weekday=friday", "hour=3")
+        self.assertIn("Friday, 03:00", self.run_admin("list", "--match", "new*")[1])
+
+    def test_a_host_that_was_not_seen_or_is_listed_is_refused_and_nothing_changes(self):
+        for name, reason in (("typo.example.org", "not seen"), ("silent.example.org", "not seen"),
+                             ("good.example.org", "already")):
+            code, out, err = self.run_admin("adopt", "new.example.org", name)
+            self.assertEqual((code, out), (1, ""), name)
+            self.assertIn(reason, err)
+        with open(self.manifest, encoding="utf-8") as file:
+            self.assertEqual(file.read(), MANIFEST)
+
+
+if __name__ == "__main__":
+    unittest.main()
