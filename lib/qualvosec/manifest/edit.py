@@ -14,6 +14,7 @@ import datetime
 import marshal
 import os
 import re
+from itertools import chain
 from itertools import islice
 from typing import Any
 from typing import Collection
@@ -53,6 +54,7 @@ class Source(NamedTuple):
     bom: bytes
     body: bytes
     root: Dict[str, Any]
+    sections: Tuple[str, ...]       # the root keys that are no hosts
     numbers: Dict[str, int]         # root key -> its number, from 0
     starts: List[int]               # by number: where an entry starts in the body; and the end
     known: Dict[str, str]           # folded name -> the host as written
@@ -97,13 +99,27 @@ def read(data: bytes) -> Source:
     starts = [match.end() - 1 for match in _ENTRY.finditer(b"\n" + body)]
     if len(starts) != len(root):
         raise EditError("the layout is not understood: edit this manifest by hand")
-    known: Dict[str, str] = {}
+    sections = tuple(name for name in root if name.startswith("."))
+    known, twice = _folded(root)
+    for name in sections:
+        known.pop(fold(name), None)
+    return Source(bom, body, root, sections, dict(zip(root, range(len(root)))),
+                  starts + [len(body)], known, twice)
+
+
+def _folded(root: Mapping[str, Any]) -> Tuple[Dict[str, str], Dict[str, List[str]]]:
+    """Return root keys as written by how they are compared, and those that are there twice."""
+    # All at once, since a call for each would take as long as a tenth of the parser.
+    joined = "\n".join(root)
+    known = dict(zip(fold(joined).split("\n"), root)) if root else {}
+    if len(known) == len(root) and ".\n" not in joined + "\n":
+        return known, {}
+    known = {}
     twice: Dict[str, List[str]] = {}
     for name in root:
-        if not name.startswith(".") and known.setdefault(fold(name), name) is not name:
+        if known.setdefault(fold(name), name) is not name:
             twice.setdefault(fold(name), [known[fold(name)]]).append(name)
-    numbers = {name: number for number, name in enumerate(root)}
-    return Source(bom, body, root, numbers, starts + [len(body)], known, twice)
+    return known, twice
 
 
 def members(source: Source, group: str) -> List[str]:
@@ -132,10 +148,13 @@ def add(source: Source, hosts: Mapping[str, Fields], today: int) -> Edit:
     indent = _usual_indent(source)
     is_airy = _is_airy(source, ())
     root = dict(source.root)
+    last, text = None, b""
     for name, fields in hosts.items():
         if is_airy and (body or len(root) > len(source.root)):
             pieces.append(end)
-        pieces.append(entrytext.new_entry(fold(name), fields, indent, end))
+        if fields is not last:      # many hosts mostly share one mapping
+            last, text = fields, entrytext.fields_text(fields, indent, end)
+        pieces += [entrytext.key_line(fold(name), end), text]
         root[fold(name)] = {field: value for field, value in fields.items() if value is not None}
     span = Span(len(body), len(body), b"".join(pieces))
     return _finish(source, [span], root, [fold(name) for name in hosts], today)
@@ -320,7 +339,7 @@ def _finish(source: Source, spans: List[Span], root: Dict[str, Any], names: List
     """Put the spans in and verify what comes of them; `root` is the tree that is meant."""
     if not spans:
         return Edit(source.bom + source.body, (), (), None, ())
-    notes = _judge(source.root, root, names, today)
+    notes = _judge(source, root, names, today)
     raised = _raise_serial(source, root, today)
     spans = sorted(spans + [raised] if raised else spans)
     pieces = [source.bom]
@@ -341,19 +360,18 @@ def _finish(source: Source, spans: List[Span], root: Dict[str, Any], names: List
                 tuple(names), root[HEADER]["serial"] if raised else None, tuple(notes))
 
 
-def _judge(before: Mapping[str, Any], after: Mapping[str, Any], names: Collection[str],
+def _judge(source: Source, after: Mapping[str, Any], names: Iterable[str],
            today: int) -> List[str]:
     """Refuse new faults of the hosts that are touched; return new warnings."""
     def found(root: Mapping[str, Any]) -> List[document.Finding]:
-        part = {name: fields for name, fields in root.items() if name.startswith(".")}
-        part.update((name, root[name]) for name in names if name in root)
+        part = {name: root[name] for name in chain(source.sections, names) if name in root}
         return document.findings(part, today)
 
-    if all(name.startswith(".") for name in after):
+    if len(after) == len(source.sections):
         return ["the manifest: no host is left in it: no host is patched any more"]
     if not any(name in after for name in names):
         return []
-    known = {(finding.path, finding.what) for finding in found(before)}
+    known = {(finding.path, finding.what) for finding in found(source.root)}
     new = [finding for finding in found(after) if (finding.path, finding.what) not in known]
     errors = ["%s: %s" % (finding.what, finding.fix) for finding in new
               if finding.severity == "error"]

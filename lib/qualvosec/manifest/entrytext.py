@@ -103,9 +103,14 @@ def _read_back(written: str) -> object:
         return None
 
 
-def new_entry(name: str, fields: Mapping[str, Value], indent: bytes, end: bytes) -> bytes:
-    """Return a whole entry, its lines ended by `end`."""
-    lines = [spell(name).encode("utf-8") + b":"]
+def key_line(name: str, end: bytes) -> bytes:
+    """Return the line that opens an entry."""
+    return spell(name).encode("utf-8") + b":" + end
+
+
+def fields_text(fields: Mapping[str, Value], indent: bytes, end: bytes) -> bytes:
+    """Return the lines of an entry's fields."""
+    lines: List[bytes] = []
     for field, value in fields.items():
         if value is not None:
             lines.extend(_field_lines(field, value, indent))
