@@ -7,11 +7,16 @@ import json
 import os
 import pty
 import re
+import subprocess
+import sys
 import unittest
 from unittest import mock
 
+from qualvosec import download
 from qualvosec.admin import commands
+from qualvosec.admin import source
 
+from tests import LIB
 from tests.test_admin_commands import NOW
 from tests.test_admin_commands import Case
 from tests.test_report import Parsed
@@ -52,6 +57,15 @@ class FleetCase(Case):
 
 
 class ListTest(FleetCase):
+
+    def test_what_only_a_url_needs_is_not_loaded(self):
+        program = ("import sys; sys.path.insert(0, %r); from qualvosec.admin import commands;"
+                   "commands.main(sys.argv[1:]); sys.exit('ssl' in sys.modules or "
+                   "'http.client' in sys.modules)" % LIB)
+        with open(os.devnull, "wb") as null:
+            self.assertEqual(subprocess.call([sys.executable, "-IBS", "-c", program, "-c",
+                                              self.config, "list"], stdout=null), 0)
+        self.assertEqual(source.MAX_MANIFEST_BYTES, download.MAX_MANIFEST_BYTES)
 
     def test_filters_let_through_what_they_name_and_all_must_agree(self):
         for argv, expected in (

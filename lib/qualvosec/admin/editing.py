@@ -19,7 +19,6 @@ from typing import NamedTuple
 from typing import Sequence
 from typing import Tuple
 
-from qualvosec import download
 from qualvosec import files
 from qualvosec.admin import config
 from qualvosec.admin import fieldwords
@@ -220,16 +219,16 @@ def _local_place(settings: config.Config) -> str:
 
 def _read(path: str, make: Make, today: int) -> Tuple[bytes, Edit]:
     try:
-        data = files.read_bounded(path, download.MAX_MANIFEST_BYTES)
+        data = files.read_bounded(path, source.MAX_MANIFEST_BYTES)
     except files.FileError as error:
         if isinstance(error.__cause__, FileNotFoundError):
             raise AdminError("%s: there is no such file: an empty one will do for a start"
                              % path) from None
         raise
     found = make(edit.read(data), today)
-    if len(found.data) > download.MAX_MANIFEST_BYTES:
+    if len(found.data) > source.MAX_MANIFEST_BYTES:
         raise AdminError("%s: would be larger than %d bytes: clients would refuse it"
-                         % (path, download.MAX_MANIFEST_BYTES))
+                         % (path, source.MAX_MANIFEST_BYTES))
     return data, found
 
 
@@ -262,7 +261,7 @@ def _write(target: _Target, terminal: Terminal, done: str, make: Make, today: in
         def check() -> None:
             now = os.stat(path)
             if (now.st_mode, now.st_uid, now.st_gid) != (info.st_mode, info.st_uid, info.st_gid) \
-                    or files.read_bounded(path, download.MAX_MANIFEST_BYTES) != data:
+                    or files.read_bounded(path, source.MAX_MANIFEST_BYTES) != data:
                 raise files.FileError("%s: was changed by somebody else meanwhile: nothing was "
                                       "written: try again" % path)
 

@@ -20,7 +20,6 @@ from typing import NamedTuple
 from typing import Optional
 from typing import Tuple
 
-from qualvosec import download
 from qualvosec import files
 from qualvosec import paths
 from qualvosec.admin import source
@@ -158,7 +157,7 @@ def _sign(data: bytes, key: str,
 def publish(path: str, before: bytes, signed: Signed) -> None:
     """Write a manifest that is `before` so far and its signature; raises SigningError."""
     def is_unchanged() -> None:
-        if files.read_bounded(target, download.MAX_MANIFEST_BYTES) != before:
+        if files.read_bounded(target, source.MAX_MANIFEST_BYTES) != before:
             raise files.FileError("%s: was changed meanwhile: sign again" % target)
 
     target = os.path.realpath(path)

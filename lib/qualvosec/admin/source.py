@@ -10,15 +10,15 @@ import os
 import sys
 from typing import NamedTuple
 
-from qualvosec import download
 from qualvosec import files
 from qualvosec import paths
-from qualvosec import tls
 from qualvosec.admin import config
 from qualvosec.admin.terminal import AdminError
 from qualvosec.admin.terminal import UsageError
 
 CONFIG_NAME = "qualvosec_admin.conf"
+# As in download.py, which is loaded for a URL alone.
+MAX_MANIFEST_BYTES = 32 << 20
 
 
 class Manifest(NamedTuple):
@@ -55,19 +55,26 @@ def load(settings: config.Config) -> Manifest:
                          % os.path.join(paths.CONFIG_DIR, CONFIG_NAME))
     try:
         if place == "-":
-            data = sys.stdin.buffer.read(download.MAX_MANIFEST_BYTES + 1)
-            if len(data) > download.MAX_MANIFEST_BYTES:
-                raise AdminError("stdin: more than %d bytes: refused" % download.MAX_MANIFEST_BYTES)
+            data = sys.stdin.buffer.read(MAX_MANIFEST_BYTES + 1)
+            if len(data) > MAX_MANIFEST_BYTES:
+                raise AdminError("stdin: more than %d bytes: refused" % MAX_MANIFEST_BYTES)
             return Manifest("stdin", data)
         if place.startswith(("http://", "https://")):
-            secure = tls.context(settings.ca_file) if place.startswith("https") else None
-            answer = download.fetch(download.Request(
-                place, "QualvoSec-admin/" + paths.VERSION, fresh=True, tls=secure))
-            return Manifest(place, answer.body())
+            return Manifest(place, _fetch(place, settings.ca_file))
         # The published file is often a symbolic link, and the administrator's own.
-        data = files.read_bounded(os.path.realpath(place), download.MAX_MANIFEST_BYTES)
+        data = files.read_bounded(os.path.realpath(place), MAX_MANIFEST_BYTES)
         return Manifest(place, data)
-    except (download.DownloadError, tls.TlsError) as error:
-        raise AdminError(str(error)) from None
     except files.FileError as error:
         raise AdminError("manifest: %s" % error) from None
+
+
+def _fetch(url: str, ca_file: str) -> bytes:
+    # A third of the time of most commands would go into loading these, which few need.
+    from qualvosec import download
+    from qualvosec import tls
+    try:
+        secure = tls.context(ca_file) if url.startswith("https") else None
+        return download.fetch(download.Request(
+            url, "QualvoSec-admin/" + paths.VERSION, fresh=True, tls=secure)).body()
+    except (download.DownloadError, tls.TlsError) as error:
+        raise AdminError(str(error)) from None
