@@ -16,11 +16,13 @@ SERVED: Dict[str, Tuple[str, ...]] = {
     "dnf": ("ID=fedora\n", 'ID="rhel"\nID_LIKE="fedora"\n',
             'ID="almalinux"\nID_LIKE="rhel centos fedora"\n', 'ID="amzn"\nID_LIKE="fedora"\n',
             'ID=nobara\nID_LIKE="rhel centos fedora"\n'),
+    "apk": ("ID=alpine\n",),
+    "pacman": ("ID=arch\n", "ID=endeavouros\nID_LIKE=arch\n"),
     "zypper": ('ID="sles"\nID_LIKE="suse"\n', 'ID="opensuse-leap"\nID_LIKE="suse opensuse"\n'),
 }
 PROGRAMS = {"apt": "usr/bin/apt-get", "dnf": "usr/bin/dnf", "dnf5": "usr/bin/dnf5",
             "zypper": "usr/bin/zypper", "apk": "sbin/apk", "pacman": "usr/bin/pacman",
-            "freebsd": "usr/local/sbin/pkg", "openbsd": "usr/sbin/pkg_add",
+            "pkg": "usr/local/sbin/pkg", "openbsd": "usr/sbin/pkg_add",
             "pkgin": "usr/pkg/bin/pkgin"}
 
 
@@ -41,6 +43,12 @@ class Choice(fakemanager.Case):
                 self.assertEqual(self.choose(text), name, text)
                 rows += 1
         self.assertGreater(rows, 8)
+
+    def test_the_bsds_are_known_by_the_name_of_their_kernel(self) -> None:
+        self.give(*PROGRAMS)
+        for uname, name in (("FreeBSD", "pkg"), ("DragonFly", "pkg"), ("OpenBSD", "openbsd"),
+                            ("NetBSD", "pkgin")):
+            self.assertEqual(self.choose("ID=debian\n", uname), name)
 
     def test_dnf5_is_taken_where_it_exists(self) -> None:
         self.give("dnf", "dnf5")

@@ -15,11 +15,14 @@ from typing import NamedTuple
 from typing import Tuple
 
 from qualvosec import files
+from qualvosec.helper.managers import apk
 from qualvosec.helper.managers import apt
 from qualvosec.helper.managers import base
 from qualvosec.helper.managers import dnf
 from qualvosec.helper.managers import openbsd
+from qualvosec.helper.managers import pacman
 from qualvosec.helper.managers import pkg
+from qualvosec.helper.managers import pkgin
 from qualvosec.helper.managers import zypper
 
 
@@ -37,8 +40,11 @@ KINDS: Dict[str, Kind] = {
     "dnf5": Kind(dnf.Dnf5, FEDORA, "dnf5"),
     "dnf": Kind(dnf.Dnf, FEDORA, "dnf"),
     "zypper": Kind(zypper.Zypper, ("suse", "opensuse", "opensuse-leap", "sles"), "zypper"),
+    "apk": Kind(apk.Apk, ("alpine",), "apk"),
+    "pacman": Kind(pacman.Pacman, ("arch", "manjaro"), "pacman"),
     "pkg": Kind(pkg.Pkg, ("freebsd",), "pkg"),
     "openbsd": Kind(openbsd.OpenBsd, ("openbsd",), "pkg_add"),
+    "pkgin": Kind(pkgin.Pkgin, ("netbsd",), "pkgin"),
     "dragonfly": Kind(pkg.DragonFly, ("dragonfly",), "pkg"),
 }
 # What is known and not served, and why: said instead of "no package manager".

@@ -40,6 +40,17 @@ def in_container(root: str) -> bool:
     return any(os.path.exists(os.path.join(root, mark)) for mark in _CONTAINER_MARKS)
 
 
+def modules_gone(root: str, release: str) -> List[str]:
+    """Return why a reboot is due where a new kernel takes the place of the running one."""
+    folders = [os.path.join(root, name) for name in ("lib/modules", "usr/lib/modules")]
+    there = [name for name in folders if os.path.isdir(name) and os.listdir(name)]
+    if in_container(root) or not there:
+        return []
+    if any(os.path.isdir(os.path.join(name, release)) for name in there):
+        return []
+    return ["kernel %s is running, its modules have been replaced" % release]
+
+
 def boot_time(root: str) -> Optional[int]:
     """Return the epoch second at which this system, also a container, started; None if unknown."""
     try:

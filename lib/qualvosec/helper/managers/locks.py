@@ -28,6 +28,21 @@ def holder(root: str, records: Iterable[str] = (), pids: Iterable[str] = ()) -> 
     return ""
 
 
+def flocked(path: str) -> bool:
+    """Say whether another process holds a flock(2) on the file or directory."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
 def _record_lock(path: str) -> int:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

@@ -8,7 +8,6 @@ chosen is named by its stem. pkg_add waits for its lock without end, so the lock
 looked at before. Facts: syspatch(8), pkg_add(1), pkg_info(1), packages(7).
 """
 
-import fcntl
 import os
 import re
 from typing import Collection
@@ -20,6 +19,7 @@ from typing import Set
 from typing import Tuple
 
 from qualvosec.helper.managers import base
+from qualvosec.helper.managers import locks
 from qualvosec.helper.managers import settle
 from qualvosec.helper.managers import system
 
@@ -48,17 +48,8 @@ class OpenBsd(base.Manager):
 
     def busy(self) -> str:
         """See base.Manager; pkg_add locks the directory of its database."""
-        try:
-            fd = os.open(self.path(DATABASE), os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return ""
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return "%s is locked by another process" % DATABASE
-        finally:
-            os.close(fd)
-        return ""
+        held = locks.flocked(self.path(DATABASE))
+        return "%s is locked by another process" % DATABASE if held else ""
 
     def _packages(self) -> List[str]:
         return self._query(["pkg_info", "-q"]).split()
