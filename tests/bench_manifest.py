@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""Measure the manifest's readers against PyYAML's CSafeLoader on the same file, in one run.
+"""Measure the manifest's readers against PyYAML's CSafeLoader on the same file, in one run;
+then edits against a full parse (bench_edit.py).
 
 CPU time, medians of interleaved runs, each in this process; memory in fresh processes that do
 nothing else. SCALE=small leaves out the largest fleet and takes under 50 seconds. The last line
@@ -24,9 +25,11 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [ROOT, os.path.join(ROOT, "lib")]
 
 from qualvosec import yamlsubset  # noqa: E402
+from qualvosec.manifest import document  # noqa: E402
 from qualvosec.manifest import lookup  # noqa: E402
 
 from tests import LIB  # noqa: E402
+from tests import bench_edit  # noqa: E402
 from tests import manifest_samples  # noqa: E402
 
 SMALL = os.environ.get("SCALE") == "small"
@@ -35,6 +38,9 @@ RUNS = {1000: 15, 10000: 7, 100000: 5}
 # At least this many times faster than CSafeLoader, by the number of hosts.
 PARSE_BARS = {1000: 6, 10000: 15, 100000: 15}
 LOOKUP_BARS = {1000: 20, 10000: 80, 100000: 100}
+# With every field of every host checked; small fleets are checked in no time.
+CHECK_BARS = {1000: 0, 10000: 0, 100000: 8}
+TODAY = 739944
 LOOKUP_MEMORY_KIB = 4096
 PARSE_MEMORY_KIB = 120 * 1024
 
@@ -53,6 +59,12 @@ LOOKUP = """
 with open({path!r}, "rb") as stream:
     found = lookup.find(iter(lambda: stream.read(65536), b""), {name!r})
 assert found.host
+"""
+CHECK = """
+from qualvosec.manifest import document
+with open({path!r}, "rb") as stream:
+    found = document.read(stream.read(), 739944)
+assert found.hosts and not found.errors()
 """
 PARSE = """
 with open({path!r}, "rb") as stream:
@@ -95,10 +107,12 @@ def bench(hosts: int) -> List[str]:
         "CSafeLoader": lambda: yaml.load(plain, yaml.CSafeLoader),
         "parse": lambda: yamlsubset.load(data),
         "lookup": lambda: lookup.find(lookup.chunks_of(data), name),
+        "check": lambda: document.read(data, TODAY),
     }
     found = interleaved(works, RUNS[hosts])
     missed = []
-    for what, bar in (("parse", PARSE_BARS[hosts]), ("lookup", LOOKUP_BARS[hosts])):
+    for what, bar in (("parse", PARSE_BARS[hosts]), ("lookup", LOOKUP_BARS[hosts]),
+                      ("check", CHECK_BARS[hosts])):
         ratio = found["CSafeLoader"] / found[what]
         missed += [] if ratio >= bar else ["%s of %d hosts" % (what, hosts)]
         print("%6d hosts %5.1f MB  CSafeLoader %8.3f s  %-6s %8.4f s  %6.1f x (bar %d x)"
@@ -118,8 +132,9 @@ def memory(hosts: int, data: bytes, name: str) -> List[str]:
         bare = peak_kib(BARE)
         over = peak_kib(LOOKUP.format(path=file.name, name=name)) - bare
         parse = peak_kib(PARSE.format(path=file.name))
-    print("%6d hosts: lookup %d KiB over %d KiB (bar %d); parse %d KiB in all (bar %d)"
-          % (hosts, over, bare, LOOKUP_MEMORY_KIB, parse, PARSE_MEMORY_KIB), flush=True)
+        check = peak_kib(CHECK.format(path=file.name))
+    print("%6d hosts: lookup %d KiB over %d KiB (bar %d); parse %d KiB in all (bar %d); check %d"
+          % (hosts, over, bare, LOOKUP_MEMORY_KIB, parse, PARSE_MEMORY_KIB, check), flush=True)
     return (["memory of the lookup in %d hosts" % hosts] if over > LOOKUP_MEMORY_KIB else []) + (
         ["memory of the parse of %d hosts" % hosts] if parse > PARSE_MEMORY_KIB else [])
 
@@ -128,6 +143,7 @@ def main() -> int:
     missed: List[str] = []
     for hosts in HOSTS:
         missed += bench(hosts)
+    missed += bench_edit.measure()
     if SMALL:
         print("SCALE=small: 100000 hosts were left out")
     print("bench-manifest: %s" % ("missed: " + ", ".join(missed) if missed else "all bars held"))
