@@ -79,8 +79,8 @@ done
 lintian --fail-on error,warning --tag-display-limit 0 --allow-root ./*.deb >lintian.out 2>&1 ||
     fault "lintian has complaints"
 sed 's/^/     /' lintian.out
-grep -c '^E:' lintian.out >lintian.errors || :
-grep -c '^W:' lintian.out >lintian.warnings || :
+deb_errors=$(grep -c '^E:' lintian.out) || :
+deb_warnings=$(grep -c '^W:' lintian.out) || :
 rpmlint -c "$root/packaging/rpm/rpmlint.toml" ./*.rpm >rpmlint.out 2>&1 || :
 sed 's/^/     /' rpmlint.out
 rpm_errors=$(grep -c ': E: ' rpmlint.out) || :
@@ -160,6 +160,6 @@ if [ "${1:-}" = --install ]; then
         fault "installation: see above"
 fi
 
-say "packages: $same identical, lintian $(cat lintian.errors) errors $(cat lintian.warnings) warnings," \
+say "packages: $same identical, lintian $deb_errors errors $deb_warnings warnings," \
     "rpmlint $rpm_errors errors, $faults faults"
 [ "$faults" -eq 0 ]
