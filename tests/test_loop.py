@@ -207,6 +207,7 @@ class Faults(EngineCase):
         self.assertIn("sudo refused the helper", " ".join(shown.reasons))
         self.assertEqual(self.edge.calls("upgrade"), [])
         self.edge.answer("status")
+        self.edge.publish(self.open_now(), date=int(time.time()) + 400)
         self.skew = 400
         self.until(engine, lambda: not engine.snapshot().reasons
                    or "sudo refused" not in " ".join(engine.snapshot().reasons))
@@ -237,6 +238,17 @@ class Faults(EngineCase):
         engine = self.settled(self.engine())
         self.assertEqual(self.edge.calls("upgrade"), [])
         self.assertIn("vetoed on this host: migration", engine.snapshot().reasons)
+
+    def test_a_clock_that_was_set_must_prove_itself_before_anything_starts(self) -> None:
+        monday = time.localtime(time.time() + 86400)
+        self.edge.publish(self.open_now(weekdays=(monday.tm_wday,)))
+        engine = self.settled(self.engine())
+        self.skew = 86400
+        self.until(engine, lambda: len(self.edge.fetches()) == 2)
+        self.settled(engine)
+        self.assertEqual(self.edge.calls("upgrade"), [])
+        self.assertIn("clock", engine.action.why)
+        self.assertIn("clock moved by", " ".join(self.said))
 
     def test_a_refusal_is_told_and_tried_again_only_minutes_later(self) -> None:
         self.edge.publish(self.open_now())

@@ -73,6 +73,7 @@ class Engine:
         self._unanswered: Tuple[str, int] = ("", 0)
         self._refused = ""
         self._offset = now() - clock()
+        self._stepped: Optional[float] = None
         self._action = Action("wait", "starting")
 
     # --- what the process around it needs --------------------------------------------------------
@@ -129,12 +130,13 @@ class Engine:
         return self._next_wait(now)
 
     def _watch_clock(self) -> None:
-        """Forget what a fetch proved about the clock when the clock was set or the host slept."""
+        """Let a clock that was set, or a host that slept, prove its time anew, as after a boot."""
         offset = self._now() - self._clock()
         if abs(offset - self._offset) > CLOCK_STEP_S:
             log.warning("clock moved by %d s" % (offset - self._offset))
             self._accept.dated = None
-            self._offset = offset
+            self._accept.want_now()
+            self._offset, self._stepped = offset, self._clock()
 
     def view(self, now: int) -> View:
         """Return what the host is told, seen from here."""
@@ -149,9 +151,15 @@ class Engine:
             now=now, boot_id=boot_id, uptime=uptime, kernel=host.kernel(), record=self._record,
             alive=True if self._call and self._call[0] in DISRUPTIVE else self._alive,
             unanswered=self._unanswered[0], refused=self._refused, veto=self._veto(now),
-            clock_plausible=outlook.clock_plausible(now, uptime, self._state.seen,
+            clock_plausible=outlook.clock_plausible(now, self._settled(uptime), self._state.seen,
                                                     self._accept.dated),
             writable=not self._write_fault)
+
+    def _settled(self, uptime: int) -> int:
+        """Return the seconds since the boot or, if that was later, the last step of the clock."""
+        if self._stepped is None:
+            return uptime
+        return min(uptime, int(self._clock() - self._stepped))
 
     def _veto(self, now: int) -> str:
         return host.veto(self._config_dir, time.strftime("%Y-%m-%d", time.localtime(now)))
