@@ -100,7 +100,11 @@ def install(box: container.Container, packages: str) -> None:
     good(box, "visudo", "-c", "-q")
     box.write("/etc/qualvosec/qualvosec.conf", CONFIG)
     box.write("/srv/patching/patch.yaml", IDLE)
-    good(box, "systemctl", "start", "qualvosec-server.service", "qualvosec.service")
+    good(box, "systemctl", "start", "qualvosec-server.service")
+    # A client that finds no server asks again minutes later.
+    ask = "import urllib.request as u; u.urlopen('http://127.0.0.1:8080/health')"
+    container.wait_for("the server", lambda: box.run(["python3", "-c", ask]).returncode == 0, 60)
+    good(box, "systemctl", "start", "qualvosec.service")
     show("configtest is content", " ok: " in good(
         box, "sudo", "-u", "qualvosec", "qualvosec", "configtest"))
     container.wait_for("status OK", lambda: box.run(["qualvosec", "status"]).returncode == 0, 60)
