@@ -109,9 +109,9 @@ class Pacman(base.Manager):
 
     def plan(self, selection: base.Selection, detail: bool = False) -> base.Plan:
         """See base.Manager."""
-        if selection.only:
-            raise base.Unsupported(PARTIAL)
         try:
+            if selection.only:
+                raise base.Unsupported(PARTIAL)
             installed = self.installed()
             argv = self._argv(["-Qu"] + self._database())
             answer = self.call(argv, system.ENVIRONMENT, self.world.now() + QUERY_S)

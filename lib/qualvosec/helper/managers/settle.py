@@ -25,6 +25,7 @@ NO_METADATA = "no security metadata: %s cannot tell which updates are security u
 NOT_SECURITY = "not a security update"
 NOT_SIMULATED = ("not simulated, because %s lets only root do that: what cannot be installed "
                  "is shown as selected")
+BLACKLISTED = "in packages_blacklist"
 UNSATISFIED = "its dependencies cannot be satisfied"
 NEEDS_EXCLUDED = "needs an update that is excluded"
 
@@ -75,8 +76,9 @@ def plan(manager: str, selection: base.Selection, found: Pending,
     for name in sorted(set(found.updates) - going - set(left)):
         left[name] = base.Left(name, _reason(name, found, chosen, forced, excluded))
     # Nobody asked for what comes in new unless all was asked for.
-    kind = base.POLICY if selection.only or selection.security_only else base.KEPT
+    partly = selection.only or selection.security_only
     for name, why in forced.items():
+        kind = base.POLICY if partly or why == BLACKLISTED else base.KEPT
         left.setdefault(name, base.Left(name, why, kind))
     urgent = {package.name for package in found.updates.values() if package.security}
     install = tuple(package._replace(security=package.name in urgent)
@@ -123,7 +125,7 @@ def _choose(manager: str, selection: base.Selection, excluded: Set[str],
     for _ in range(TRIES):
         chosen = simulate(excluded | set(forced))
         new = [package.name for package in chosen.install if not package.old]
-        late = dict.fromkeys(names.expand(selection.exclude, new)[0], "in packages_blacklist")
+        late = dict.fromkeys(names.expand(selection.exclude, new)[0], BLACKLISTED)
         late.update(chosen.needs)
         if not set(late) - excluded - set(forced):
             break
