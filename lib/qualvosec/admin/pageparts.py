@@ -38,46 +38,62 @@ h3{font-size:1rem;margin:.8rem 0 0}
 input,select,th button{font:inherit;color:inherit;background:var(--bg)}
 input,select{border:1px solid var(--line);border-radius:6px;padding:.35rem .6rem}
 input{min-width:14rem;flex:0 1 24rem}
-table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
-th{position:sticky;top:0;background:var(--card);text-align:left;font-weight:600}
-th,td{padding:.28rem .6rem;border-bottom:1px solid var(--line);white-space:nowrap}
-td:first-child{white-space:normal;overflow-wrap:anywhere;min-width:11rem}
+table,thead,tbody{display:block}table{font-size:13px;font-variant-numeric:tabular-nums;
+min-width:110em}
+tr{display:grid;grid-template-columns:minmax(13em,2fr) 10em 9.5em 8.5em 10em 9.5em 5.5em 7em
+repeat(4,5em) 6.5em 4.5em minmax(6em,1fr);border-bottom:1px solid var(--line)}
+tr[hidden]{display:none}
+tbody{content-visibility:auto;contain-intrinsic-size:auto 395em}
+thead{position:sticky;top:0;background:var(--card);z-index:1}
+th,td{padding:.3em .5em;text-align:left;overflow-wrap:anywhere}th{font-weight:600}
 td:nth-child(n+9):nth-child(-n+12),th:nth-child(n+9):nth-child(-n+12){text-align:right}
-td:last-child{white-space:normal;overflow-wrap:anywhere;max-width:22rem}
 th button{border:0;padding:0;background:none;font-weight:600;cursor:pointer;text-align:inherit}
 th[aria-sort=ascending] button::after{content:" \\2191"}
 th[aria-sort=descending] button::after{content:" \\2193"}
 :focus-visible{outline:2px solid var(--hot);outline-offset:2px}
 footer{margin-top:2rem;color:var(--soft);font-size:.9rem}
-@media (max-width:60rem){body{padding:.9rem}
+@media (max-width:60rem){body{padding:.9rem}table{min-width:0}
+tr{grid-template-columns:2fr 1.1fr 1.2fr 1.2fr}
 td:nth-child(n+4):not(:nth-child(5)),th:nth-child(n+4):not(:nth-child(5)){display:none}}
 @media print{:root{--bg:#fff;--fg:#000;--soft:#444;--line:#bbb;--card:#fff;--bad:#b00000;
 --warn:#7a5200;--good:#0b5d1e;--hot:#0550ae}body{padding:0;font-size:9px;max-width:none}
-.tools{display:none!important}th{position:static}thead{display:table-header-group}
+.tools{display:none!important}thead{position:static}tbody{content-visibility:visible}
 tr{break-inside:avoid}svg{print-color-adjust:exact;-webkit-print-color-adjust:exact}
-td,th{padding:.1rem .3rem}.wide{overflow:visible}}
+table{font-size:7px;min-width:0}td,th{padding:.1em .3em}.wide{overflow:visible}}
 """
 
 SCRIPT = """
 "use strict";
 (function () {
-  var table = document.getElementById("hosts"), body = table.tBodies[0];
-  var rows = Array.prototype.slice.call(body.rows), heads = table.tHead.rows[0].cells;
+  var table = document.getElementById("hosts"), heads = table.tHead.rows[0].cells;
   var find = document.getElementById("find"), kind = document.getElementById("kind");
-  var shown = document.getElementById("shown"), timer = 0;
-  var texts = rows.map(function (row) { return row.textContent.toLowerCase(); });
-  var ranks = { b: 0, w: 1, g: 2 };
+  var shown = document.getElementById("shown"), timer = 0, CHUNK = 200;
+  var order = Array.prototype.slice.call(table.rows, 1), ranks = { b: 0, w: 1, g: 2 };
+  var texts = new Map();
+  order.forEach(function (row) { texts.set(row, row.textContent.toLowerCase()); });
 
-  function filter() {
-    var words = find.value.toLowerCase().split(/\\s+/), count = 0;
-    rows.forEach(function (row, place) {
-      var fits = (!kind.value || row.className === kind.value) && words.every(function (word) {
-        return texts[place].indexOf(word) >= 0;
+  // Rows stand in groups, of which a browser reckons only those that can be seen.
+  function show() {
+    var words = find.value.toLowerCase().split(/\\s+/);
+    var body = null, group = document.createDocumentFragment();
+    var fit = order.filter(function (row) {
+      var text = texts.get(row);
+      return (!kind.value || row.className === kind.value) && words.every(function (word) {
+        return text.indexOf(word) >= 0;
       });
-      if (row.hidden === fits) { row.hidden = !fits; }
-      count += fits ? 1 : 0;
     });
-    shown.textContent = count + " of " + rows.length + " hosts";
+    while (table.tBodies.length) { table.removeChild(table.tBodies[0]); }
+    fit.forEach(function (row, place) {
+      if (place % CHUNK === 0) {
+        body = document.createElement("tbody");
+        body.style.containIntrinsicSize =
+          "auto " + Math.min(CHUNK, fit.length - place) * 1.97 + "em";
+        group.appendChild(body);
+      }
+      body.appendChild(row);
+    });
+    table.appendChild(group);
+    shown.textContent = fit.length + " of " + order.length + " hosts";
   }
 
   function key(row, column) {
@@ -89,20 +105,17 @@ SCRIPT = """
 
   function sort(column) {
     var head = heads[column], down = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
-    var keyed = Array.prototype.map.call(body.rows, function (row) {
-      return [key(row, column), row];
-    });
+    var keyed = order.map(function (row) { return [key(row, column), row]; });
     keyed.sort(function (one, other) {
       var a = one[0], b = other[0];
       if (a === null || b === null) { return (a === null) - (b === null); }
       if (typeof a !== typeof b) { a = String(a); b = String(b); }
       return a < b ? -down : a > b ? down : 0;
     });
+    order = keyed.map(function (pair) { return pair[1]; });
     Array.prototype.forEach.call(heads, function (cell) { cell.removeAttribute("aria-sort"); });
     head.setAttribute("aria-sort", down > 0 ? "ascending" : "descending");
-    var fresh = document.createDocumentFragment();
-    keyed.forEach(function (pair) { fresh.appendChild(pair[1]); });
-    body.appendChild(fresh);
+    show();
   }
 
   Array.prototype.forEach.call(heads, function (head, column) {
@@ -115,10 +128,10 @@ SCRIPT = """
   });
   find.addEventListener("input", function () {
     clearTimeout(timer);
-    timer = setTimeout(filter, 120);
+    timer = setTimeout(show, 120);
   });
-  kind.addEventListener("change", filter);
+  kind.addEventListener("change", show);
   document.getElementById("tools").hidden = false;
-  filter();
+  show();
 }());
 """

@@ -30,6 +30,7 @@ HOUR_S = 3600
 # Hosts that are named above the table for each status; all are in the table.
 MAX_NAMED = 24
 MAX_STATUSES = 40
+CHUNK = 200
 _LEVELS = (facts.BAD, facts.WARN, facts.GOOD)
 _COLUMNS = (("system", "System"), ("status", "Status"), ("last_seen", "Last seen"),
             ("source", "From"), ("patch_window", "Patch window"), ("next_window", "Next window"),
@@ -175,11 +176,14 @@ def _table(found: Sequence[Mapping[str, Any]]) -> str:
     lines = ["<tr\nclass=%s><td>%s" % (
         facts.level(fact["status"])[0], "<td>".join(_cell(fact, column) for column, _ in _COLUMNS))
         for fact in found]
+    # A browser reckons only those groups of rows that can be seen.
+    bodies = "".join("<tbody>%s</tbody>" % "".join(lines[place:place + CHUNK])
+                     for place in range(0, len(lines), CHUNK))
     return ("<h2>All hosts</h2>\n<div id=tools class=tools hidden><input id=find type=search "
             "placeholder=\"Filter: name, status, group\" aria-label=Filter><select id=kind "
             "aria-label=Level><option value=\"\">all%s</select><span id=shown class=soft "
             "role=status></span></div>\n<div class=wide><table id=hosts><thead><tr>%s</thead>\n"
-            "<tbody>\n%s</tbody></table></div>\n" % (kinds, heads, "".join(lines)))
+            "%s</table></div>\n" % (kinds, heads, bodies))
 
 
 def _cell(fact: Mapping[str, Any], column: str) -> str:
