@@ -178,6 +178,7 @@ class Scenario:
         for name, text in (("common.py", COMMON), ("once.py", ONCE), ("helper.py", HELPER),
                            ("front.py", FRONT), ("transaction.py", TRANSACTION), ("sudo", SUDO)):
             self.edge.write(name, text % names)
+        os.chmod(self.path("sudo"), 0o755)
         os.mkdir(self.path("state"), 0o700)
         self.edge.write("fatal", " ".join(str(number) for number in fatal))
         self.edge.write("offset", "0")
