@@ -103,8 +103,9 @@ class Cases:
         self.publish("qv-conf")
         self.write("/etc/qv-conf.conf", "edited\n")
         record = self.upgrade()
-        self.assertEqual((record["outcome"], record["config_files"], self.read("/etc/qv-conf.conf")),
-                         ("ok", ["/etc/qv-conf.conf.rpmnew"], "edited\n"))
+        self.assertEqual(self.read("/etc/qv-conf.conf"), "edited\n")
+        self.assertEqual((record["outcome"], record["config_files"]),
+                         ("ok", ["/etc/qv-conf.conf.rpmnew"]))
 
     def test_failing_script_is_failed(self) -> None:
         self.publish("qv-bad")
