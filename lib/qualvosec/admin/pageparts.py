@@ -38,14 +38,15 @@ h3{font-size:1rem;margin:.8rem 0 0}
 input,select,th button{font:inherit;color:inherit;background:var(--bg)}
 input,select{border:1px solid var(--line);border-radius:6px;padding:.35rem .6rem}
 input{min-width:14rem;flex:0 1 24rem}
-table,thead,tbody{display:block}table{font-size:13px;font-variant-numeric:tabular-nums;
-min-width:110em}
-tr{display:grid;grid-template-columns:minmax(13em,2fr) 10em 9.5em 8.5em 10em 9.5em 5.5em 7em
-repeat(4,5em) 6.5em 4.5em minmax(6em,1fr);border-bottom:1px solid var(--line)}
+table,thead,tbody{display:block}table{font-size:12.5px;font-variant-numeric:tabular-nums;
+min-width:124em}
+tr{display:grid;grid-template-columns:minmax(13em,2fr) 9em 10.5em 8.5em 11.5em 10.5em 6em 6.5em
+repeat(4,6em) 6.5em 6em minmax(8em,1fr);border-bottom:1px solid var(--line)}
 tr[hidden]{display:none}
 tbody{content-visibility:auto;contain-intrinsic-size:auto 395em}
 thead{position:sticky;top:0;background:var(--card);z-index:1}
-th,td{padding:.3em .5em;text-align:left;overflow-wrap:anywhere}th{font-weight:600}
+th,td{padding:.3em .5em;text-align:left;overflow-wrap:anywhere}th{font-weight:600;
+overflow-wrap:normal}
 td:nth-child(n+9):nth-child(-n+12),th:nth-child(n+9):nth-child(-n+12){text-align:right}
 th button{border:0;padding:0;background:none;font-weight:600;cursor:pointer;text-align:inherit}
 th[aria-sort=ascending] button::after{content:" \\2191"}
@@ -53,7 +54,7 @@ th[aria-sort=descending] button::after{content:" \\2193"}
 :focus-visible{outline:2px solid var(--hot);outline-offset:2px}
 footer{margin-top:2rem;color:var(--soft);font-size:.9rem}
 @media (max-width:60rem){body{padding:.9rem}table{min-width:0}
-tr{grid-template-columns:2fr 1.1fr 1.2fr 1.2fr}
+tr{grid-template-columns:minmax(0,1.7fr) minmax(0,1fr) minmax(6em,1fr) minmax(6.6em,1fr)}
 td:nth-child(n+4):not(:nth-child(5)),th:nth-child(n+4):not(:nth-child(5)){display:none}}
 @media print{:root{--bg:#fff;--fg:#000;--soft:#444;--line:#bbb;--card:#fff;--bad:#b00000;
 --warn:#7a5200;--good:#0b5d1e;--hot:#0550ae}body{padding:0;font-size:9px;max-width:none}
