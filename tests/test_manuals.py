@@ -455,7 +455,7 @@ class Pages(unittest.TestCase):
     def test_directories_of_the_pages_are_those_that_installation_replaces(self) -> None:
         known = (paths.CONFIG_DIR, paths.STATE_DIR, paths.HELPER_STATE_DIR, paths.HELPER_LOG_DIR,
                  "/usr/local/libexec/qualvosec/", "/usr/local/sbin/",
-                 "/usr/local/share/doc/qualvosec/", "/etc/sudoers.d",
+                 "/etc/sudoers.d",
                  "/usr/local/share/doc/qualvosec/", "/etc/systemd/system/qualvosec.service.d/",
                  "/etc/doas.conf", "/etc/cron.d", "/srv/patching", "/var/log/nginx/", "/dev/null")
         for page in mdoc.PAGES:
