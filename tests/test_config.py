@@ -50,7 +50,7 @@ class Reading(unittest.TestCase):
             ("fetch_interval: 6 hours", "is not a time from 1m to 7d: write 90m, 6h or 30d"),
             ("fetch_interval: 5s", "is not a time from 1m to 7d"),
             ("max_age: \u0663d", "is not a time"),
-            ("privilege: su", "'su' is not one of auto, sudo, doas"),
+            ("privilege: su", "'su' is not one of auto, sudo, doas, socket"),
             ("ca_file: ca.pem", "is not an absolute path"),
             ("proxy: socks5://p", "is not an http or https URL"),
             ("client_key: /k", "client_key: needs client_cert too"),

@@ -27,6 +27,12 @@ class Boot(Folder):
         self.write("proc/uptime", "1234.56 99.0\n")
         self.assertEqual(host.boot(5000.0, self.folder), ("2f1e-aa", 1234))
 
+    def test_what_root_sees_counts_where_the_unit_tells_it(self) -> None:
+        self.write("proc/sys/kernel/random/boot_id", "another\n")
+        self.write("proc/uptime", "1234.56 99.0\n")
+        self.write("run/qualvosec-boot-id", "2f1e-aa\n")
+        self.assertEqual(host.boot(5000.0, self.folder), ("2f1e-aa", 1234))
+
     def test_elsewhere_the_time_of_the_boot_is_digits_only(self) -> None:
         name, uptime = host.boot(5000.5, self.folder, lambda: 1000.2)
         self.assertEqual((name, uptime), ("4000", 1000))

@@ -160,6 +160,10 @@ class Installation(unittest.TestCase):
         self.assertIn("ExecStart=/usr/sbin/qualvosec -c /usr/pkg/etc/qualvosec/qualvosec.conf\n",
                       unit)
         self.assertIn("User=_qualvosec\nGroup=_qualvosec\n", unit)
+        unit = found["usr/lib/systemd/system/qualvosec-helper.socket"][1].decode()
+        self.assertIn("SocketUser=_qualvosec\n", unit)
+        unit = found["usr/lib/systemd/system/qualvosec-helper@.service"][1].decode()
+        self.assertIn("ExecStart=/usr/libexec/qualvosec/qualvosec-helper\n", unit)
         text = found["usr/share/qualvosec/qualvosec/paths.py"][1].decode()
         for line in ('STATE_DIR = "/var/db/q"', 'CONFIG_DIR = "/usr/pkg/etc/qualvosec"',
                      'LIBEXEC_DIR = "/usr/libexec/qualvosec"', 'SBIN_DIR = "/usr/sbin"',

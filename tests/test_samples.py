@@ -15,6 +15,7 @@ from typing import Tuple
 
 from qualvosec.admin import config as admin
 from qualvosec.client import config as client
+from qualvosec.client import host
 from qualvosec.helper import config as helper
 from qualvosec.manifest import document
 from qualvosec.server import config as server
@@ -64,7 +65,7 @@ class Configurations(unittest.TestCase):
         return [("etc/qualvosec.conf", client.from_text, client.Config("", "https://x"), examples),
                 ("etc/qualvosec_server.conf", server.parse, server.Config(), set()),
                 ("etc/qualvosec_admin.conf", admin.from_text, admin.Config(),
-                 {"server", "ca_file"}),
+                 {"server", "ca_file", "key"}),
                 ("etc/helper.conf", self.read_helper, helper.Config(), set())]
 
     def test_samples_are_read_as_shipped(self) -> None:
@@ -162,6 +163,27 @@ class Units(unittest.TestCase):
             self.assertEqual(settings[key], "yes")
         self.assertEqual((settings["ProtectSystem"], settings["CapabilityBoundingSet"]),
                          ("strict", ""))
+
+    def test_socket_of_the_helper_is_for_the_daemons_user_alone(self) -> None:
+        settings = dict(self.settings("qualvosec-helper.socket"))
+        self.assertEqual((settings["SocketUser"], settings["SocketMode"], settings["Accept"]),
+                         ("qualvosec", "0600", "yes"))
+        started = dict(self.settings("qualvosec-helper@.service"))
+        self.assertEqual(started["ExecStart"], HELPER)
+        self.assertEqual({started["StandardInput"], started["StandardOutput"]}, {"socket"})
+        self.assertEqual(started["KillMode"], "process")
+        self.assertEqual(set(started) & (BREAKS_SUDO | INHERITED_BY_ROOT), set())
+
+    def test_hardened_client_needs_the_socket_and_drops_everything(self) -> None:
+        settings = dict(self.settings("hardened.conf"))
+        self.assertEqual(settings["Requires"], "qualvosec-helper.socket")
+        self.assertEqual((settings["CapabilityBoundingSet"], settings["NoNewPrivileges"],
+                          settings["ProtectSystem"]), ("", "yes", "strict"))
+        self.assertLessEqual({"MemoryDenyWriteExecute", "RestrictNamespaces", "SystemCallFilter",
+                              "PrivateTmp", "PrivateDevices", "LockPersonality"}, set(settings))
+        # A /proc of its own may name another boot than root's: the unit tells root's.
+        self.assertTrue(settings["ExecStartPre"].startswith("+"))
+        self.assertTrue(settings["ExecStartPre"].endswith(" /" + host._ROOTS_BOOT_ID))
 
     def test_units_start_what_is_installed(self) -> None:
         for name in ("qualvosec", "qualvosec-server"):

@@ -21,7 +21,7 @@ from qualvosec import log
 from qualvosec import paths
 
 MAX_CONFIG = 65536
-PRIVILEGES = ("auto", "sudo", "doas")
+PRIVILEGES = ("auto", "sudo", "doas", "socket")
 REPORTS = ("auto", "enable", "disable")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 KEYS = ("server", "manifest", "monitoring", "monitoring_port", "monitoring_listener",

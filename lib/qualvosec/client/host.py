@@ -13,6 +13,9 @@ from typing import Tuple
 from qualvosec import files
 
 _BOOT_ID = "proc/sys/kernel/random/boot_id"
+# Copied there by the hardened unit: confined we get a /proc of our own, which in a container
+# names another boot than the one that root sees.
+_ROOTS_BOOT_ID = "run/qualvosec-boot-id"
 _MAX_VETO = 4096
 
 
@@ -24,7 +27,8 @@ def boot(now: float, root: str = "/",
     leaves suspended time out of it, /proc/uptime does not (proc(5)).
     """
     try:
-        name = _read(os.path.join(root, _BOOT_ID)).strip()
+        told = os.path.join(root, _ROOTS_BOOT_ID)
+        name = _read(told if os.path.exists(told) else os.path.join(root, _BOOT_ID)).strip()
         uptime = int(float(_read(os.path.join(root, "proc/uptime")).split()[0]))
         return name, uptime
     except (OSError, ValueError, IndexError):

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Calls of the root helper: the argv of sudo or doas, the request, the checked reply.
+"""Calls of the root helper: the argv of sudo, doas or the relay to its socket, request and reply.
 
 The helper is named by its absolute path and takes no argument, as its one rule
-in sudoers or doas.conf demands. What comes back is re-checked: the helper is
-trusted, the pipe between is not. No function here waits.
+in sudoers or doas.conf demands; its socket is systemd's, see client/relay.py.
+What comes back is re-checked: the helper is trusted, the pipe between is not. No
+function here waits.
 """
 
 import json
@@ -24,6 +25,7 @@ VERSION = 1
 MAX_REPLY = 1 << 20
 ENV = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/pkg/bin",
        "LC_ALL": "C", "HOME": "/"}
+SOCKET = "/run/qualvosec-helper.sock"
 _STATUSES = ("ok", "refused", "invalid", "failed")
 _TOOLS = {"sudo": ("/usr/bin/sudo", "/usr/local/bin/sudo", "/usr/pkg/bin/sudo", "/bin/sudo"),
           "doas": ("/usr/bin/doas", "/usr/local/bin/doas", "/usr/pkg/bin/doas", "/bin/doas")}
@@ -45,7 +47,13 @@ def helper_path() -> str:
 
 
 def argv(privilege: str, system: str = os.uname()[0]) -> Tuple[str, ...]:
-    """Return the command that starts the helper as root; () when neither tool exists."""
+    """Return the command that reaches the helper as root; () when there is no way to it.
+
+    A socket that this user may use was set up on purpose: auto takes it first.
+    """
+    if privilege == "socket" or (privilege == "auto" and os.access(SOCKET, os.W_OK)):
+        relay = (paths.PYTHON, "-IBS", os.path.join(paths.SBIN_DIR, "qualvosec"), "--rootcall")
+        return relay if os.path.exists(SOCKET) else ()
     order: List[str] = [privilege]
     if privilege == "auto":
         order = ["doas", "sudo"] if system == "OpenBSD" else ["sudo", "doas"]
@@ -58,6 +66,8 @@ def argv(privilege: str, system: str = os.uname()[0]) -> Tuple[str, ...]:
 
 def missing(privilege: str) -> str:
     """Return the line that explains an empty argv()."""
+    if privilege == "socket":
+        return "%s: is not there: systemctl enable --now qualvosec-helper.socket" % SOCKET
     names = "sudo or doas" if privilege == "auto" else privilege
     return "%s: is not installed: install it, or set privilege in qualvosec.conf" % names
 
