@@ -7,6 +7,7 @@ each of the three. Run with `python3 -m unittest tests.real_rpm`.
 """
 
 import os
+import subprocess
 import unittest
 from typing import Dict
 
@@ -187,7 +188,13 @@ class RealDnf5(Cases, realhost.RealHost):
     os_release = "ID=fedora\n"
 
     def lock(self) -> None:
-        raise unittest.SkipTest("dnf5: its lock is tried against a stand-in only")
+        script = ("import fcntl, os, time\nos.makedirs('/run/dnf', exist_ok=True)\n"
+                  "f = open('/run/dnf/rpmtransaction.lock', 'w')\n"
+                  "fcntl.lockf(f, fcntl.LOCK_EX)\nopen('/srv/held', 'w')\ntime.sleep(60)")
+        process = subprocess.Popen(["chroot", self.root, "python3", "-c", script])
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        self.until("the lock", lambda: os.path.exists(self.root + "/srv/held"))
 
 
 class RealZypper(Cases, realhost.RealHost):

@@ -2,7 +2,8 @@
 """dnf's and dnf5's command lines, and what is made of the answers that real ones gave."""
 
 import os
-import unittest
+import subprocess
+import sys
 from typing import Tuple
 
 from qualvosec.helper.managers import base
@@ -57,6 +58,17 @@ class Both(fakemanager.Case):
         options = "".join(" --exclude=" + word for word in excluded.split())
         self.fake.expect("%s -C --assumeno --setopt=best=False%s upgrade" % (self.dnf, options),
                          (1, self.recorded(name), "Operation aborted.\n"))
+
+    def hold(self, path: str) -> int:
+        """Let another process hold a record lock on the file; its number."""
+        holder = subprocess.Popen(
+            [sys.executable, "-c", "import fcntl, sys; f = open(%r, 'r+b'); "
+             "fcntl.lockf(f, fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()" % path],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert holder.stdin is not None and holder.stdout is not None
+        self.addCleanup(holder.communicate)
+        holder.stdout.readline()
+        return holder.pid
 
     def plan(self, *excluded: str) -> base.Plan:
         return base.Plan(excluded=excluded)
@@ -187,11 +199,12 @@ class Steps:
         self.assertEqual((self.fake.deadlines, self.fake.logged), ([None], [True]))
 
     def test_commit_does_not_start_while_somebody_holds_the_lock(self: Both) -> None:
-        path = self.manager.pid_files[0] if self.manager.pid_files else ""
-        if not path:
-            raise unittest.SkipTest("dnf5 has no file that names a process")
-        self.write(path.lstrip("/"), "%d\n" % os.getpid())
-        with self.assertRaisesRegex(base.Locked, "held by process %d" % os.getpid()):
+        pid = os.getpid()
+        if self.manager.pid_files:
+            self.write(self.manager.pid_files[0].lstrip("/"), "%d\n" % pid)
+        else:
+            pid = self.hold(self.write(dnf.TRANSACTION_LOCK.lstrip("/"), ""))
+        with self.assertRaisesRegex(base.Locked, "held by process %d" % pid):
             self.manager.commit(self.plan(), 2000.0)
         self.assertEqual(self.fake.calls, [])
 
