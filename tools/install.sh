@@ -99,6 +99,8 @@ configs() { # configuration files of the chosen parts, one a line
 units() {
     if wanted client; then
         say qualvosec.service
+        say qualvosec-helper.socket
+        say qualvosec-helper@.service
         say qualvosec-once.service
         say qualvosec-once.timer
     fi
@@ -263,6 +265,7 @@ install_units() {
         folder "$DESTDIR$UNITDIR"
         place 0644 "systemd/$name" "$DESTDIR$UNITDIR/$name" \
             -e "s|/usr/local/sbin/|$SBINDIR/|" -e "s|/etc/qualvosec/|$CONFDIR/|" \
+            -e "$helper_sed" -e "s|^SocketUser=qualvosec\$|SocketUser=$SERVICEUSER|" \
             -e "s|^User=qualvosec\$|User=$SERVICEUSER|" \
             -e "s|^Group=qualvosec\$|Group=$SERVICEUSER|" \
             -e "s|^User=qualvosec-server\$|User=$SERVERUSER|" \
@@ -281,6 +284,9 @@ install_documents() {
     if wanted client; then
         place 0644 etc/doas.conf.sample "$DESTDIR$DOCDIR/examples/doas.conf" \
             -e "$helper_sed" -e "s| nopass qualvosec as | nopass $SERVICEUSER as |"
+        if [ -n "$UNITDIR" ]; then
+            place 0644 systemd/hardened.conf "$DESTDIR$DOCDIR/examples/systemd-hardened.conf"
+        fi
     fi
     if wanted server; then
         place 0644 etc/nginx/qualvosec.conf "$DESTDIR$DOCDIR/examples/nginx-qualvosec.conf"
@@ -379,7 +385,7 @@ uninstall() {
     for name in README.md CHANGELOG.md LICENSE; do
         rm -f "$DESTDIR$DOCDIR/$name"
     done
-    for name in doas.conf nginx-qualvosec.conf; do
+    for name in doas.conf nginx-qualvosec.conf systemd-hardened.conf; do
         rm -f "$DESTDIR$DOCDIR/examples/$name"
     done
     rm -rf "$DESTDIR$DATADIR/qualvosec" "$DESTDIR$DATADIR/.qualvosec.new" \
