@@ -11,10 +11,7 @@ words are known, later than the one before on the same day, is noted unread; onl
 newest such line of each kind is read, at the end. All others are read at once.
 """
 
-import copy
-import lzma
 import os
-import zlib
 from typing import Callable
 from typing import Container
 from typing import Dict
@@ -77,8 +74,7 @@ def read(paths: Sequence[str], listed: Container[str] = (),
     """
     reading = _Reading(listed, progress)
     for path in paths:
-        before = copy.copy(reading)
-        before.hosts = dict(reading.hosts)
+        before = reading.copy()
         try:
             try:
                 reading.file(path)
@@ -86,7 +82,7 @@ def read(paths: Sequence[str], listed: Container[str] = (),
                 # Very rare: a clock's digits are damaged in a line that was not read.
                 reading = before
                 reading.file(path, max_kinds=0)
-        except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        except logfile.faults() as error:
             reason = getattr(error, "strerror", None) or str(error) or "damaged"
             reading.faults += ("%s: %s" % (path, reason[:1].lower() + reason[1:]),)
     return reading.result()
@@ -137,6 +133,12 @@ class _Reading:
         self._midnight = 0
         self._day = self._next_day = b""
         self._has_more_fields = False
+
+    def copy(self) -> "_Reading":
+        """Return what can go on from here, whatever becomes of this one."""
+        other = _Reading(self._listed, self._progress)
+        other.__dict__.update(self.__dict__, hosts=dict(self.hosts))
+        return other
 
     def result(self) -> Log:
         """Return everything as a value; ends the reading."""

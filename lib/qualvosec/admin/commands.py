@@ -7,6 +7,7 @@ Everything printed is safe for a terminal, whatever stands in manifest and logs.
 """
 
 import argparse
+import importlib
 import os
 import sys
 import time
@@ -16,12 +17,7 @@ from typing import Sequence
 from typing import TextIO
 
 from qualvosec import paths
-from qualvosec.admin import editing
-from qualvosec.admin import listing
-from qualvosec.admin import signing
 from qualvosec.admin import source
-from qualvosec.admin import timetable
-from qualvosec.admin import viewing
 from qualvosec.admin.terminal import FAILED
 from qualvosec.admin.terminal import USAGE
 from qualvosec.admin.terminal import Action
@@ -31,10 +27,14 @@ from qualvosec.admin.terminal import UsageError
 from qualvosec.admin.terminal import width_of
 from qualvosec.safetext import safe
 
-MODULES = (listing, viewing, editing, timetable, signing)
+# Loaded by name, because what all of them need takes longer to load than most commands take.
+MODULES = (("listing", ("list", "orphans", "status", "metrics", "report", "adopt")),
+           ("viewing", ("check", "show")), ("editing", ("add", "remove", "delete", "set")),
+           ("timetable", ("next",)), ("signing", ("sign",)))
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(argv: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """Return a parser that knows the modules of all commands in argv; all, if there is none."""
     parser = argparse.ArgumentParser(
         prog="qualvosec-admin", description="See which hosts are alive and patched, and check the "
         "manifest before it is published. See qualvosec-admin(8).")
@@ -54,14 +54,15 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(action=action)
         return command
 
-    for module in MODULES:
-        module.register(add)
+    wanted = [module for module, names in MODULES if set(names) & set(argv)]
+    for module in wanted or [module for module, _ in MODULES]:
+        importlib.import_module("qualvosec.admin." + module).register(add)
     return parser
 
 
 def _options(argv: Sequence[str]) -> argparse.Namespace:
     """Parse the command line; words may stand behind options where a command takes several."""
-    parser = _parser()
+    parser = _parser(argv)
     options, rest = parser.parse_known_args(argv)
     if rest and (not hasattr(options, "words")
                  or any(len(word) > 1 and word.startswith("-") for word in rest)):

@@ -15,13 +15,9 @@ from typing import List
 from typing import Optional
 
 from qualvosec import files
-from qualvosec.admin import editing
 from qualvosec.admin import facts
-from qualvosec.admin import fieldwords
 from qualvosec.admin import fleet
-from qualvosec.admin import formats
 from qualvosec.admin import render
-from qualvosec.admin import report
 from qualvosec.admin import source
 from qualvosec.admin.fleet import Fleet
 from qualvosec.admin.terminal import DONE
@@ -90,6 +86,8 @@ def list_hosts(options: argparse.Namespace, terminal: Terminal) -> int:
     if options.format == "table" and options.sort == "system":
         _say_table(terminal, render.table(rows, terminal.width), [row.status for row in rows])
     else:
+        # Here and below: loaded where it is needed, because loading takes longer than small fleets.
+        from qualvosec.admin import formats
         values = sorted((facts.of(row, weeks) for row in rows), key=facts.order(options.sort))
         if options.format == "table":
             by_name = {row.name: row for row in rows}
@@ -113,7 +111,10 @@ def list_hosts(options: argparse.Namespace, terminal: Terminal) -> int:
 def _say_table(terminal: Terminal, table: str, statuses: List[str]) -> None:
     is_coloured = (terminal.out.isatty() and not os.environ.get("NO_COLOR")
                    and os.environ.get("TERM", "dumb") != "dumb")
-    terminal.say(formats.coloured(table, statuses) if is_coloured else table)
+    if is_coloured:
+        from qualvosec.admin import formats
+        table = formats.coloured(table, statuses)
+    terminal.say(table)
 
 
 def _since(text: str, now: int) -> Optional[int]:
@@ -145,6 +146,7 @@ def orphans(options: argparse.Namespace, terminal: Terminal) -> int:
 
 def status(options: argparse.Namespace, terminal: Terminal) -> int:
     """Print one line, as monitoring plugins do, and exit with its code."""
+    from qualvosec.admin import formats
     try:
         found = fleet.read(source.settings(options), terminal)
     except AdminError as error:
@@ -172,6 +174,7 @@ def status(options: argparse.Namespace, terminal: Terminal) -> int:
 
 def metrics(options: argparse.Namespace, terminal: Terminal) -> int:
     """Print the fleet as Prometheus text, or write it to a file."""
+    from qualvosec.admin import formats
     found = fleet.read(source.settings(options), terminal)
     weeks = facts.Weeks(terminal.now)
     about: Dict[str, Any] = {"log_begins": found.begins(), "log_ends": found.ends(),
@@ -184,6 +187,7 @@ def metrics(options: argparse.Namespace, terminal: Terminal) -> int:
 
 def write_report(options: argparse.Namespace, terminal: Terminal) -> int:
     """Write the page."""
+    from qualvosec.admin import report
     found = fleet.read(source.settings(options), terminal)
     _put(options.file, report.page(found.rows, found.doubts(), facts.Weeks(terminal.now)), terminal)
     found.tell(terminal)
@@ -203,6 +207,8 @@ def _put(path: str, text: str, terminal: Terminal) -> None:
 
 def adopt(options: argparse.Namespace, terminal: Terminal) -> int:
     """Add hosts to the manifest that are in the logs and not in it."""
+    from qualvosec.admin import editing
+    from qualvosec.admin import fieldwords
     names, _ = fieldwords.split(options.words)
     found: Fleet = fleet.read(source.settings(options), terminal)
     known = {row.name: row for row in found.rows}

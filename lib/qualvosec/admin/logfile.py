@@ -5,18 +5,19 @@ Plain or compressed (.gz, .xz, .bz2), told by the content. Whatever is in a file
 no more of it than two pieces is held at a time.
 """
 
-import bz2
 import glob
-import gzip
+import importlib
 import io
-import lzma
 import os
+import sys
+import zlib
 from typing import BinaryIO
 from typing import Dict
 from typing import Iterator
 from typing import List
 from typing import Sequence
 from typing import Tuple
+from typing import Type
 from typing import cast
 
 from qualvosec.admin.logline import MARK
@@ -24,7 +25,7 @@ from qualvosec.admin.logline import MARK
 MAX_LINE = 8192
 # Below 128 KiB, where C libraries begin to ask the system for each piece anew.
 PIECE = 98304
-_OPENERS = ((b"\x1f\x8b", gzip.open), (b"\xfd7zXZ\x00", lzma.open), (b"BZh", bz2.open))
+_OPENERS = ((b"\x1f\x8b", "gzip"), (b"\xfd7zXZ\x00", "lzma"), (b"BZh", "bz2"))
 
 
 class LogError(Exception):
@@ -50,10 +51,17 @@ def expand(patterns: Sequence[str]) -> List[str]:
 def open_any(raw: BinaryIO) -> BinaryIO:
     """Open a log; what it is compressed with is told by its first bytes, not by its name."""
     start = cast(io.BufferedReader, raw).peek(8)[:8]
-    for magic, opener in _OPENERS:
+    for magic, module in _OPENERS:
         if start.startswith(magic):
-            return cast(BinaryIO, opener(raw, "rb"))
+            # Most logs that are read are plain, and these take time to load.
+            return cast(BinaryIO, importlib.import_module(module).open(raw, "rb"))
     return raw
+
+
+def faults() -> Tuple[Type[Exception], ...]:
+    """Return what reading raises; that of lzma only where it was loaded."""
+    lzma_error: Type[Exception] = getattr(sys.modules.get("lzma"), "LZMAError", EOFError)
+    return OSError, EOFError, zlib.error, lzma_error
 
 
 def pieces(file: BinaryIO) -> Iterator[bytes]:

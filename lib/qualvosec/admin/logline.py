@@ -8,7 +8,6 @@ or somebody's attempt to forge one. Quotes inside a field are escaped by all of
 these servers, so what a client sends cannot end its field.
 """
 
-import datetime
 import re
 from typing import Any
 from typing import Dict
@@ -18,19 +17,22 @@ from typing import Optional
 from typing import Tuple
 
 from qualvosec import useragent
+from qualvosec.manifest.window import EPOCH_ORDINAL
+from qualvosec.manifest.window import civil
+from qualvosec.manifest.window import ordinal
 from qualvosec.useragent import Sighting
 from qualvosec.useragent import Token
 
 MARK = b"QualvoSec "
 DAY_S = 86400
 _CACHE = 8192
-_EPOCH = datetime.date(1970, 1, 1).toordinal()
 _MONTHS = {name: number for number, name in enumerate(
     (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun",
      b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"), 1)}
 # A leap second is written as 60.
 _CLOCK = re.compile(rb"(?:[01]\d|2[0-3]):[0-5]\d:(?:[0-5]\d|60)")
-_STAMP = re.compile(rb" \[(\d\d/[A-Z][a-z][a-z]/\d{4}):(" + _CLOCK.pattern
+_DAY = re.compile(rb"\d\d/[A-Z][a-z][a-z]/\d{4}")
+_STAMP = re.compile(rb" \[(" + _DAY.pattern + rb"):(" + _CLOCK.pattern
                     + rb") ([+-]\d{4})\] (?=\")")
 _QUOTED = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
 # Request, status, bytes, referer, user agent; what follows is not looked at.
@@ -68,6 +70,15 @@ def clock_s(text: bytes) -> Optional[int]:
 
 def _seconds(clock: bytes) -> int:
     return int(clock[:2]) * 3600 + int(clock[3:5]) * 60 + int(clock[6:])
+
+
+def _day_number(day: bytes) -> int:
+    """Return the ordinal of "23/Nov/2026", 0 if there is no such day."""
+    if not _DAY.fullmatch(day):
+        return 0
+    date = int(day[7:]), _MONTHS.get(day[3:6], 0), int(day[:2])
+    number = ordinal(*date) if date[0] and date[1] else 0
+    return number if number > 0 and civil(number) == date else 0
 
 
 def east_s(zone: bytes) -> int:
@@ -125,12 +136,9 @@ class Parser:
             return self._midnights[key]
         except KeyError:
             _make_room(self._midnights)
-            try:
-                date = datetime.date(int(day[7:]), _MONTHS[day[3:6]], int(day[:2]))
-            except (KeyError, ValueError):
-                self._midnights[key] = None
-            else:
-                self._midnights[key] = (date.toordinal() - _EPOCH) * DAY_S - east_s(zone)
+            number = _day_number(day)
+            self._midnights[key] = ((number - EPOCH_ORDINAL) * DAY_S - east_s(zone) if number
+                                    else None)
         return self._midnights[key]
 
     def _source(self, head: bytes) -> str:
