@@ -67,6 +67,7 @@ help:
 	@echo 'make long            the same with the trials that take longer'
 	@echo 'make e2e             patch and reboot a Debian in a container (root, Debian mirror)'
 	@echo 'make bench-idle      memory and wake-ups of the daemon (SCALE=small: under a minute);'
+	@echo '                     bench-admin (needs mawk): a million lines of access log;'
 	@echo '                     also bench-time, bench-fleet (a fleet and nginx), and bench-manifest,'
 	@echo '                     which needs PyYAML'
 	@echo 'make install         client, admin tool and server'
@@ -96,6 +97,9 @@ e2e:
 # SCALE=small: under a minute, the same figures and bounds.
 bench-idle:
 	@PYTHONDONTWRITEBYTECODE=1 SCALE='$(SCALE)' $(PYTHON) tests/bench_idle.py
+
+bench-admin:
+	@PYTHONDONTWRITEBYTECODE=1 SCALE='$(SCALE)' $(PYTHON) tests/bench_admin.py
 
 bench-time:
 	@PYTHONDONTWRITEBYTECODE=1 SCALE='$(SCALE)' $(PYTHON) tests/bench_time.py
@@ -168,7 +172,8 @@ install-users:
 uninstall:
 	@$(INSTALL) uninstall
 
-.PHONY: help dist packages freebsd-package demo test long e2e bench-idle bench-time bench-fleet bench-manifest \
+.PHONY: help dist packages freebsd-package demo test long e2e bench-idle \
+	bench-admin bench-time bench-fleet bench-manifest \
 	install install-client install-admin install-server \
 	install-part install-linux install-openrc install-freebsd install-openbsd install-netbsd \
 	install-users uninstall
