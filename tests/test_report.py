@@ -121,8 +121,9 @@ class FormatsTest(unittest.TestCase):
         self.assertTrue(re.sub("[\r\n]", "", text).isprintable())
         for line in text.split("\r\n"):
             self.assertNotRegex(line, r'(^|,)"?[=+@\t-][^,]')
-        self.assertTrue(formats.wide(values).replace("\n", "").isprintable())
-        self.assertEqual(len(formats.wide(values).splitlines()), len(values) + 2)
+        lines = list(formats.wide(values))
+        self.assertTrue("".join(lines).replace("\n", "").isprintable())
+        self.assertEqual([line.count("\n") for line in lines], [1] * (len(values) + 2))
 
     def test_levels_sort_statuses_by_what_they_ask_of_a_person(self):
         for status, expected in (

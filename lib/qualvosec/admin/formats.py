@@ -35,15 +35,16 @@ _HEADINGS = {"system": "System", "last_seen": "Last Seen", "source": "From", "ve
              "success_days": "Days Since Success", "groups": "Groups", "status": "Status"}
 
 
-def wide(found: Sequence[Mapping[str, Any]]) -> str:
-    """Return a table of everything, a line for each host."""
+def wide(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the lines of a table of everything, each ended."""
     lines = [[_cell(fact, column) for column in _WIDE] for fact in found]
     headings = [_HEADINGS[column] for column in _WIDE]
     widths = [max([len(heading)] + [len(line[place]) for line in lines])
               for place, heading in enumerate(headings)]
-    out = [render.line(headings, widths), render.rule(widths)]
-    out.extend(render.line(line, widths) for line in lines)
-    return "".join(line + "\n" for line in out)
+    yield render.line(headings, widths) + "\n"
+    yield render.rule(widths) + "\n"
+    for line in lines:
+        yield render.line(line, widths) + "\n"
 
 
 def _cell(fact: Mapping[str, Any], column: str) -> str:
@@ -55,13 +56,10 @@ def _cell(fact: Mapping[str, Any], column: str) -> str:
     return "-" if value is None else safe(str(value), 300)
 
 
-def coloured(table: str, statuses: Sequence[str]) -> str:
-    """Return a table for a terminal: the status, which is its last column, in colour."""
-    lines = table.splitlines()
-    for place, status in enumerate(statuses, len(lines) - len(statuses)):
-        head, _, cell = lines[place][:-2].rpartition("| ")
-        lines[place] = "%s| %s%s%s |" % (head, _COLOURS[facts.level(status)], cell, _PLAIN)
-    return "".join(line + "\n" for line in lines)
+def coloured(text: str, status: str) -> str:
+    """Return a line of a table for a terminal: the status, its last cell, in colour."""
+    head, _, cell = text[:-3].rpartition("| ")
+    return "%s| %s%s%s |\n" % (head, _COLOURS[facts.level(status)], cell, _PLAIN)
 
 
 def as_json(found: Iterable[Dict[str, Any]], about: Mapping[str, Any]) -> str:

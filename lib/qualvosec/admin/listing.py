@@ -9,10 +9,12 @@ Only `status` speaks Nagios: 0 good, 1 worth a look, 2 needs a person, 3 cannot 
 import argparse
 import os
 import re
+from itertools import islice
 from typing import Any
 from typing import Dict
-from typing import List
+from typing import Iterable
 from typing import Optional
+from typing import Sequence
 
 from qualvosec import files
 from qualvosec.admin import facts
@@ -84,7 +86,8 @@ def list_hosts(options: argparse.Namespace, terminal: Terminal) -> int:
     rows = facts.selected(found.rows, choice)
     weeks = facts.Weeks(terminal.now)
     if options.format == "table" and options.sort == "system":
-        _say_table(terminal, render.table(rows, terminal.width), [row.status for row in rows])
+        _say_table(terminal, render.table_lines(rows, terminal.width),
+                   [row.status for row in rows])
     else:
         # Here and below: loaded where it is needed, because loading takes longer than small fleets.
         from qualvosec.admin import formats
@@ -92,7 +95,7 @@ def list_hosts(options: argparse.Namespace, terminal: Terminal) -> int:
         if options.format == "table":
             by_name = {row.name: row for row in rows}
             ordered = [by_name[fact["system"]] for fact in values]
-            _say_table(terminal, render.table(ordered, terminal.width),
+            _say_table(terminal, render.table_lines(ordered, terminal.width),
                        [row.status for row in ordered])
         elif options.format == "wide":
             _say_table(terminal, formats.wide(values), [fact["status"] for fact in values])
@@ -108,13 +111,17 @@ def list_hosts(options: argparse.Namespace, terminal: Terminal) -> int:
     return FAILED if found.faults else DONE
 
 
-def _say_table(terminal: Terminal, table: str, statuses: List[str]) -> None:
-    is_coloured = (terminal.out.isatty() and not os.environ.get("NO_COLOR")
-                   and os.environ.get("TERM", "dumb") != "dumb")
-    if is_coloured:
+def _say_table(terminal: Terminal, lines: Iterable[str], statuses: Sequence[str]) -> None:
+    """Print a table of two headings and a line for each status."""
+    if (terminal.out.isatty() and not os.environ.get("NO_COLOR")
+            and os.environ.get("TERM", "dumb") != "dumb"):
         from qualvosec.admin import formats
-        table = formats.coloured(table, statuses)
-    terminal.say(table)
+        every = iter(lines)
+        terminal.say(next(every) + next(every))
+        lines = map(formats.coloured, every, statuses)
+    rest = iter(lines)
+    for part in iter(lambda: "".join(islice(rest, 500)), ""):
+        terminal.say(part)
 
 
 def _since(text: str, now: int) -> Optional[int]:

@@ -7,6 +7,7 @@ in the middle where the terminal is too narrow, never in a file or a pipe.
 """
 
 import time
+from typing import Iterator
 from typing import List
 from typing import Optional
 from typing import Sequence
@@ -66,14 +67,25 @@ def _cells(row: Row) -> List[str]:
 
 def table(rows: Sequence[Row], width: Optional[int] = None) -> str:
     """Return the table, each line ended; `width` is that of the terminal, None: no limit."""
-    lines = [[safe(cell, 300) for cell in _cells(row)] for row in rows]
-    widths = [max([least] + [len(cells[column]) for cells in lines])
-              for column, least in enumerate(_WIDTHS)]
+    return "".join(table_lines(rows, width))
+
+
+def table_lines(rows: Sequence[Row], width: Optional[int] = None) -> Iterator[str]:
+    """Yield the lines of the table, each ended: the cells of a large fleet fill the memory."""
+    widths = list(_WIDTHS)
+    for row in rows:
+        widths = [max(wide, len(cell)) for wide, cell in zip(widths, _safe_cells(row))]
     if width is not None:
         widths[0] = max(_MIN_NAME, min(widths[0], width - sum(widths[1:]) - 3 * len(widths) - 1))
-    out = [line(HEADINGS, widths), rule(widths)]
-    out.extend(line([shorten(cells[0], widths[0])] + cells[1:], widths) for cells in lines)
-    return "".join(text + "\n" for text in out)
+    yield line(HEADINGS, widths) + "\n"
+    yield rule(widths) + "\n"
+    for row in rows:
+        cells = _safe_cells(row)
+        yield line([shorten(cells[0], widths[0])] + cells[1:], widths) + "\n"
+
+
+def _safe_cells(row: Row) -> List[str]:
+    return [safe(cell, 300) for cell in _cells(row)]
 
 
 def rule(widths: Sequence[int]) -> str:
