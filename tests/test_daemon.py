@@ -4,6 +4,7 @@
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -48,9 +49,8 @@ def free_port() -> int:
 
 class DaemonCase(unittest.TestCase):
     def setUp(self) -> None:
-        holder = tempfile.TemporaryDirectory()
-        self.addCleanup(holder.cleanup)
-        self.folder = holder.name
+        self.folder = tempfile.mkdtemp()
+        self.addCleanup(self.remove)
         self.edge = Edge(self.folder)
         os.mkdir(self.path("state"), 0o700)
         self.port = free_port()
@@ -58,6 +58,13 @@ class DaemonCase(unittest.TestCase):
         self.configure()
         self.edge.answer("status")
         self.edge.publish(Policy(patch=False))
+
+    def remove(self) -> None:
+        """Remove the folder, although a child of the daemon may still be writing to it."""
+        end = time.monotonic() + 20
+        while os.path.exists(self.folder) and time.monotonic() < end:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            time.sleep(0.02)
 
     def path(self, name: str) -> str:
         return os.path.join(self.folder, name)

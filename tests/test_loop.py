@@ -197,6 +197,19 @@ class Runs(EngineCase):
         os.unlink(os.path.join(self.edge.folder, "upgrade.hold"))
 
 
+    def test_a_host_that_fell_in_the_middle_of_a_run_asks_the_server_at_once(self) -> None:
+        policy = self.open_now()
+        self.edge.publish(policy)
+        self.edge.answer("upgrade", window=self.window_now(policy))
+        self.edge.write("upgrade.hold", "")
+        first = self.engine()
+        self.until(first, lambda: self.edge.calls("upgrade"))
+        first.leave()
+        self.edge.write("status.hold", "")
+        second = self.engine()
+        self.until(second, lambda: len(self.edge.fetches()) == 2)
+
+
 class Faults(EngineCase):
     def test_a_missing_rule_is_unhealthy_and_asked_again_later(self) -> None:
         self.edge.publish(self.open_now())

@@ -141,6 +141,8 @@ SCENES: Dict[Tuple[str, str], Tuple[View, State, Facts]] = {
         view(), rebooting(), facts(now=OPENS + 60 + 60 + 900)),
     ("rebooting", "no request in the record after a minute, tried less than three times"): (
         view(), rebooting(), facts(now=OPENS + 120, record=OK)),
+    ("rebooting", "the helper is at work"): (
+        view(), rebooting(), facts(now=OPENS + 120, alive=True)),
     ("rebooting", "the host is on its way down"): (
         view(), rebooting(), facts(now=OPENS + 120, record=record(reboot_requested=OPENS + 61))),
     ("idle", "root knows a run that the state does not, alive"): (

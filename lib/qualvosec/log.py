@@ -9,7 +9,6 @@ from outside can forge a second line.
 
 import os
 import sys
-import syslog
 import time
 from typing import Callable
 from typing import NamedTuple
@@ -68,10 +67,6 @@ def _to_journal(level: int, message: str) -> None:
     _write("<%d>%s\n" % (_PRIORITY[level], message))
 
 
-def _to_syslog(level: int, message: str) -> None:
-    syslog.syslog(_PRIORITY[level], message)
-
-
 def _write(line: str) -> None:
     try:
         sys.stderr.write(line)
@@ -126,8 +121,10 @@ def configure(handler: str, level: str, program: str = "qualvosec") -> None:
     _state.level = parse_level(level)
     _state.program = program
     if chosen.name == "SyslogHandler":
+        # Only those who use it pay for it.
+        import syslog
         syslog.openlog(program, syslog.LOG_PID, syslog.LOG_DAEMON)
-        _state.sink = _to_syslog
+        _state.sink = lambda level, message: syslog.syslog(_PRIORITY[level], message)
     elif chosen.name == "FileHandler":
         _state.sink = _file_sink(chosen.path)
     elif chosen.name == "SystemdHandler" and under_journal():

@@ -65,6 +65,9 @@ class Engine:
         self.fqdn = configuration.host_name(config)
         self._named = self._started
         self._accept = Acceptance(config, self.fqdn, selector, self._started)
+        if self._state.phase in ("patching", "patched"):
+            # What is left to do for a run waits for a fetch that confirms clock and policy.
+            self._accept.want_now()
         self._write_fault = ""
         self._call: Optional[Tuple[str, Child]] = None
         self._tool = ""

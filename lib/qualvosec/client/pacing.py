@@ -9,9 +9,10 @@ name, so that a fleet does not arrive at once and a single host is predictable.
 All times are seconds since the epoch.
 """
 
-import zlib
 from typing import NamedTuple
 from typing import Optional
+
+from qualvosec.manifest.window import share
 
 BEFORE_START = 600
 AFTER_RUN = 300
@@ -48,7 +49,7 @@ def failed(pace: Pace, retry_after: int) -> Pace:
 
 def spread(fqdn: str, salt: str, span: int) -> int:
     """Return a number from 0 to span - 1 that belongs to this host and this occasion."""
-    return zlib.crc32(("%s %s" % (fqdn, salt)).encode("utf-8")) % max(1, span)
+    return share(fqdn, salt, max(1, span))
 
 
 def due(pace: Pace, now: int, interval: int, fqdn: str, accepted: bool,

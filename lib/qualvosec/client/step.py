@@ -246,6 +246,9 @@ def _rebooting(view: View, state: State, facts: Facts) -> Step:
     if lost and not _undecided(view, state, facts) and not _forbidden(view, state, facts):
         again = _note_boot(state._replace(tries=state.tries + 1, begun=facts.now), facts)
         return again, Action("reboot", "the request was lost", 0, state.window, state.deadline)
+    if facts.alive:
+        # What became of the request is known when the helper has ended, and only then.
+        return state, Action("watch", "the helper is at work", end, state.window)
     return state, Action("wait", "waiting for the reboot", end, state.window)
 
 

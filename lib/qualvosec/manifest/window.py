@@ -175,7 +175,7 @@ def _in_weeks(policy: Policy, day: int) -> bool:
     return -1 in policy.weeks and civil(day + 7)[1] != month
 
 
-def _share(fqdn: str, name: str, total: int) -> int:
+def share(fqdn: str, name: str, total: int) -> int:
     """Return a number below `total` that is spread evenly and the same on every host (FNV-1a)."""
     value = 0x811C9DC5
     for byte in ("%s %s" % (fqdn.lower().rstrip("."), name)).encode("utf-8", "replace"):
@@ -187,7 +187,7 @@ def _share(fqdn: str, name: str, total: int) -> int:
 def _opening(policy: Policy, day: int, opens: int, fqdn: str) -> Opening:
     name = window_id(opens)
     splay = policy.splay * MINUTE_S
-    return Opening(id=name, opens=opens, start=opens + (_share(fqdn, name, splay) if splay else 0),
+    return Opening(id=name, opens=opens, start=opens + (share(fqdn, name, splay) if splay else 0),
                    closes=opens + policy.duration * MINUTE_S, date=day)
 
 
