@@ -89,6 +89,13 @@ class Writing(Folder):
         files.write_atomic(self.path("a"), b"whole")
         self.assertEqual(os.listdir(self.folder), ["a"])
 
+    def test_what_a_killed_write_left_behind_can_be_removed(self) -> None:
+        path = self.make("a", b"whole")
+        self.make(".a.new", b"half")
+        files.tidy(path)
+        files.tidy(path)
+        self.assertEqual(os.listdir(self.folder), ["a"])
+
     def test_a_full_disk_keeps_the_old_content_and_leaves_nothing(self) -> None:
         path = self.make("a", b"old")
         with mock.patch("os.fsync", side_effect=OSError(28, "No space left on device")), \

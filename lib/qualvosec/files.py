@@ -80,10 +80,10 @@ def write_atomic(path: str, data: bytes, mode: int = 0o600, dir_fd: Optional[int
     that is called before the new file takes the name; the write ends with the
     FileError that it raises. Raises FileError (its __cause__ is the OSError, if
     any). The temporary file does not outlive a failure; one left by a power cut
-    is overwritten by the next write.
+    goes with the next write or with tidy().
     """
-    folder, name = os.path.split(path)
-    temporary = os.path.join(folder, ".%s.new" % name)
+    folder = os.path.dirname(path)
+    temporary = _temporary(path)
     try:
         try:
             os.unlink(temporary, dir_fd=dir_fd)
@@ -116,6 +116,16 @@ def _give(fd: int, owner: Tuple[int, int]) -> None:
     info = os.fstat(fd)
     if (info.st_uid, info.st_gid) != owner:
         os.fchown(fd, *owner)
+
+
+def _temporary(path: str) -> str:
+    folder, name = os.path.split(path)
+    return os.path.join(folder, ".%s.new" % name)
+
+
+def tidy(path: str) -> None:
+    """Remove what a killed write of `path` left behind; for the one who writes it, alone."""
+    _discard(_temporary(path), None)
 
 
 def _discard(path: str, dir_fd: Optional[int]) -> None:

@@ -286,6 +286,7 @@ def read_own(directory: str, name: str, limit: int, uid: int) -> Tuple[Optional[
     """
     check_directory(directory, uid)
     path = os.path.join(directory, name)
+    files.tidy(path)
     try:
         return files.read_bounded(path, limit, {uid}), ""
     except files.FileError as error:

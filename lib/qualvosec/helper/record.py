@@ -159,8 +159,11 @@ class Store:
         files.write_atomic(self._path, json.dumps(fields).encode("ascii"))
 
     def lock(self) -> Optional[int]:
-        """Take the lock of a run; None while somebody else has it."""
-        return files.lock_file(self._lock, LOCK_WAIT_S)
+        """Take the lock of a run; None while somebody else has it. Its holder alone writes."""
+        lock = files.lock_file(self._lock, LOCK_WAIT_S)
+        if lock is not None:
+            files.tidy(self._path)
+        return lock
 
     def alive(self, state: State, now: float, boot_id: str) -> bool:
         """Say whether a run is alive or about to start."""
