@@ -33,12 +33,16 @@ class OutlookTest(unittest.TestCase):
         self.assertEqual(found.opens, OPENS + 2 * WEEK)
         self.assertIsNone(outlook.next_start(view(None, "unlisted"), state, OPENS))
 
-    def test_one_fetch_belongs_to_each_start(self) -> None:
-        for now, fetched, due in (
-                (OPENS - 601, 0, False), (OPENS - 600, OPENS - 7000, True),
-                (OPENS - 300, OPENS - 600, False), (OPENS - 300, OPENS - 601, True),
-                (OPENS - 300, OPENS + 5, True), (OPENS, 0, False)):
-            self.assertEqual(outlook.fetch_due(view(), settled(), now, fetched), due, now)
+    def test_a_window_is_open_until_it_closes_or_catch_up_ends_or_it_was_used(self) -> None:
+        late = POLICY._replace(catch_up=2)
+        for policy, now, found in ((POLICY, OPENS - 1, False), (POLICY, OPENS, True),
+                                   (POLICY, CLOSES - 1, True), (POLICY, CLOSES, False),
+                                   (late, CLOSES + 7199, True), (late, CLOSES + 7200, False)):
+            opening = outlook.open_window(view(policy), settled(), now)
+            self.assertEqual(opening is not None, found, now - OPENS)
+        used = settled(consumed=((OPENS, CLOSES),))
+        self.assertIsNone(outlook.open_window(view(), used, OPENS + 60))
+        self.assertIsNone(outlook.open_window(view(None, "unlisted"), settled(), OPENS))
 
     def test_overdue_after_two_windows_without_success(self) -> None:
         state = settled(success=OPENS, since=OPENS - WEEK)

@@ -183,7 +183,8 @@ class Acceptance:
         return self._child is not None
 
     def _due_at(self, now: int, state: State) -> int:
-        opening = outlook.next_start(self.view(now), state, now)
+        view = self.view(now)
+        opening = outlook.open_window(view, state, now) or outlook.next_start(view, state, now)
         return pacing.due(self.pace, now, self._config.fetch_interval, self._fqdn,
                           self._current() is not None, opening.start if opening else None,
                           state.last.finished)

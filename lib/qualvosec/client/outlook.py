@@ -15,7 +15,6 @@ from qualvosec.manifest.policy import Policy
 from qualvosec.manifest.window import Opening
 from qualvosec.manifest.window import Zone
 
-FETCH_AHEAD_S = 600
 BOOT_SETTLES_S = 900
 OVERDUE_WINDOWS = 2
 ROUNDING_S = 5
@@ -61,6 +60,17 @@ def is_consumed(state: State, opening: Opening, done: Sequence[str] = ()) -> boo
                or opens <= opening.opens < closes for opens, closes in pairs)
 
 
+def open_window(view: View, state: State, now: int) -> Optional[Opening]:
+    """Return the window that has opened, may still be used and was not, if there is one."""
+    policy = active(view)
+    if policy is None:
+        return None
+    opening = window.latest(policy, now, view.fqdn, view.zone)
+    if opening is None or is_consumed(state, opening):
+        return None
+    return opening if now < opening.closes + policy.catch_up * window.HOUR_S else None
+
+
 def next_start(view: View, state: State, now: int) -> Optional[Opening]:
     """Return the next window whose start lies ahead and that has not had its run."""
     policy = active(view)
@@ -72,18 +82,6 @@ def next_start(view: View, state: State, now: int) -> Optional[Opening]:
         if opening.start > now and not is_consumed(state, opening):
             return opening
     return None
-
-
-def fetch_due(view: View, state: State, now: int, fetched: int) -> bool:
-    """Say whether the fetch that belongs to the next start is still to be made.
-
-    `fetched` is when the last attempt was made, failed or not: its answer
-    decides, and if it failed, the last policy stands.
-    """
-    opening = next_start(view, state, now)
-    if opening is None or now < opening.start - FETCH_AHEAD_S:
-        return False
-    return not opening.start - FETCH_AHEAD_S <= fetched <= now
 
 
 def overdue(view: View, state: State, now: int) -> bool:

@@ -56,13 +56,15 @@ def due(pace: Pace, now: int, interval: int, fqdn: str, accepted: bool,
         start: Optional[int], finished: int) -> int:
     """Return when the next fetch is due (a time that may have passed already).
 
-    `accepted`: a policy is in force; `start`: the next own start that is not
-    decided yet; `finished`: end of the newest run, 0 if there was none.
+    `accepted`: a policy is in force; `start`: the own start that is not decided yet, of
+    a window that is open or the next one; `finished`: end of the newest run, 0 if none.
     """
     attempt = min(pace.attempt, now)
     when = _regular(pace, attempt, interval, fqdn, accepted)
     if start is not None and attempt < start - BEFORE_START:
-        when = min(when, start - BEFORE_START + spread(fqdn, str(start), BEFORE_START - SHORTEST))
+        ahead = start - BEFORE_START + spread(fqdn, str(start), BEFORE_START - SHORTEST)
+        late = pace.began + spread(fqdn, str(start), SHORTEST)
+        when = min(when, max(ahead, late))
     if finished and attempt < finished:
         when = min(when, finished + spread(fqdn, str(finished), AFTER_RUN))
     if attempt:
