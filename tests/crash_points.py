@@ -38,7 +38,7 @@ from qualvosec.manifest import window  # noqa: E402
 from qualvosec.manifest.policy import Policy  # noqa: E402
 
 NAME = "web01.example.org"
-VISITS = 9
+VISITS = 10
 VISIT_S = 400
 DURATION_MIN = 60
 
@@ -206,6 +206,9 @@ class Scenario:
         boots = 0
         with open(self.path("said"), "ab") as said:
             for visit in range(VISITS):
+                if visit == VISITS - 1:
+                    # What a kill leaves behind is cleared away at the next start: have one.
+                    self.edge.write("fatal", "")
                 self.edge.write("offset", str(visit * VISIT_S))
                 self.edge.publish(self.policy, date=int(time.time()) + visit * VISIT_S)
                 subprocess.call([sys.executable, "-IS", self.path("once.py")], stdout=said,

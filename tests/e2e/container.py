@@ -190,10 +190,18 @@ class Container:
 
     def power_cut(self) -> None:
         """End every process at once, as a power failure does, then boot again."""
+        self.power_off()
+        self.power_on()
+
+    def power_off(self) -> None:
+        """End every process at once and stay down."""
         self._event("power cut")
         self._kill()
         if self._thread is not None:
             self._thread.join(30)
+
+    def power_on(self) -> None:
+        """Boot again."""
         self._thread = threading.Thread(target=self._keep_running, daemon=True)
         self._thread.start()
         self.wait_booted()
