@@ -64,7 +64,7 @@ INSTALL = DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' SBINDIR='$(SBINDIR)' \
 help:
 	@echo 'make demo            show the main job; changes nothing on this machine'
 	@echo 'make test            run the tests: no network, no root, under two minutes'
-	@echo 'make long            the same with the trials that take longer'
+	@echo 'make long            the same with the trials that take an hour or more'
 	@echo 'make e2e             patch and reboot a Debian in a container (root, Debian mirror)'
 	@echo 'make bench-idle      memory and wake-ups of the daemon (SCALE=small: under a minute);'
 	@echo '                     bench-admin (needs mawk): a million lines of access log;'
@@ -90,6 +90,8 @@ test:
 
 long:
 	@PYTHONDONTWRITEBYTECODE=1 QUALVOSEC_LONG=1 $(PYTHON) -m tests
+	@PYTHONDONTWRITEBYTECODE=1 $(PYTHON) tests/crash_points.py
+	@PYTHONDONTWRITEBYTECODE=1 SCALE=full $(PYTHON) tests/bench_time.py
 
 e2e:
 	@PYTHONDONTWRITEBYTECODE=1 $(PYTHON) tests/e2e/run.py --jobs 2
