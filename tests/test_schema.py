@@ -214,14 +214,15 @@ class LevelTest(unittest.TestCase):
         self.assertIn("instead of fields", messages([1])[0])
 
     def test_a_field_in_column_one_is_called_that(self):
-        self.assertEqual(schema.check_level(None, ("group_membership",))[0].message,
+        self.assertEqual(schema.read_level(None, ("group_membership",)).faults[0].message,
                          "group_membership: a field in column 1: indent it below its host")
 
     def test_membership_belongs_into_hosts_alone(self):
         self.assertIn("not possible here",
                       messages(with_fields(), defaults={"group_membership": ["a"]})[0])
         self.assertIn("not possible here",
-                      schema.check_level({"group_membership": ["a"]}, (".groups", "b"))[0].message)
+                      schema.read_level({"group_membership": ["a"]},
+                                        (".groups", "b")).faults[0].message)
 
     def test_the_place_that_decided_each_field_is_known(self):
         _, _, places = schema.effective(

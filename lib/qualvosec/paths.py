@@ -25,7 +25,6 @@ HELPER_LOG_DIR = "/var/log/qualvosec-helper"
 RUN_DIR = "/run"
 SERVICE_USER = "qualvosec"
 
-LIB_DIR = os.path.dirname(_HERE)
 PYTHON = PYTHON or sys.executable
 SBIN_DIR = SBIN_DIR or _CHECKOUT_BIN
 LIBEXEC_DIR = LIBEXEC_DIR or _CHECKOUT_BIN

@@ -31,7 +31,6 @@ MAX_LABEL_CHARS = 64
 Complain = Callable[..., None]      # complain(what, fix, index=None)
 
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-_LIST_LIMITS = {"packages": MAX_PATTERNS, "freeze": MAX_RANGES, "group_membership": MAX_LABELS}
 # Names of packages on the supported systems, an architecture behind a colon,
 # and the wildcards. A leading "-" or "." would be an option or a path.
 _PATTERN = re.compile(r"[A-Za-z0-9_@*?][A-Za-z0-9_@*?+.:-]{0,%d}" % (MAX_PATTERN_CHARS - 1))

@@ -180,11 +180,6 @@ def read_level(fields: object, path: Path) -> Level:
     return Level(path, values, tuple(faults))
 
 
-def check_level(fields: object, path: Path) -> List[Fault]:
-    """Return the faults of one level alone: types, ranges, unknown fields."""
-    return list(read_level(fields, path).faults)
-
-
 def read_shared(groups: object, defaults: object) -> Shared:
     """Read .groups and .defaults, ABSENT where the manifest has none."""
     level = Level((DEFAULTS,), {}, ())
