@@ -76,7 +76,8 @@ class History:
         self.planned = crash_at is not None     # these crashes, and no other mishap
         if crash_at is not None:
             self.crash_at = crash_at
-            self.policy = self.policy._replace(reboot="always", freeze=(), duration=240)
+            self.policy = self.policy._replace(reboot="always", freeze=(), duration=240,
+                                               splay=min(self.policy.splay, 120))
         self.problems: List[str] = []
         self.seen_results: Dict[str, Set[str]] = {}
         self.downs: List[Tuple[int, int]] = []   # real time, run number

@@ -6,6 +6,9 @@ import random
 import time
 import unittest
 
+from qualvosec.manifest.policy import from_json
+from qualvosec.manifest.policy import to_json
+
 from tests import seeded_bugs
 from tests import simulate
 
@@ -23,6 +26,13 @@ class SimulationTest(unittest.TestCase):
         for seed in (5,):
             for plan, problems in simulate.planned(seed, singles=True):
                 self.assertEqual(problems, [], "seed %d, crashes %s" % (seed, plan))
+
+    def test_every_history_has_a_policy_that_a_manifest_may_hold(self) -> None:
+        # Seed 1795000004 drew a splay that its shortened window had no room for.
+        for seed in list(range(200)) + [1795000004]:
+            for crashes in (None, {}):
+                policy = simulate.History(seed, crash_at=crashes).policy
+                self.assertEqual(from_json(to_json(policy)), policy, "seed %d" % seed)
 
     @unittest.skipUnless(os.environ.get("QUALVOSEC_LONG"), "pairs of crashes: QUALVOSEC_LONG=1")
     def test_crashes_at_every_pair_of_points_break_nothing(self) -> None:
