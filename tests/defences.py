@@ -116,6 +116,10 @@ DEFENCES = (
     Defence("T11", "the socket is for one user", "systemd/qualvosec-helper.socket",
             "SocketMode=0600", "SocketMode=0666",
             ("test_samples.Units.test_socket_of_the_helper_is_for_the_daemons_user_alone",)),
+    Defence("T11", "the helper asks who has connected", HELPER + "process.py",
+            "if place and uid not in (0, os.stat(place).st_uid):", "if False:",
+            ("test_relay.Stranger."
+             "test_a_connection_of_somebody_else_is_refused_though_the_mode_lets_him_in",)),
     Defence("T11", "root runs no code that others could change", HELPER + "process.py",
             "if info.st_mode & 0o022 and not sticky:", "if False:",
             ("test_process.Trust.test_a_file_or_folder_that_others_may_write_is_not",)),

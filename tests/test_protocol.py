@@ -19,7 +19,7 @@ def accepted(op: str = "upgrade") -> records.State:
 
 
 def through(state: records.State, alive: bool) -> "dict[str, object]":
-    told = front._told(state, alive)
+    told = front._told(state.record, alive)
     return dict(json.loads(json.dumps(told)))
 
 

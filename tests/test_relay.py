@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The relay between the daemon and root's helper behind a socket, as systemd would serve it."""
 
+import json
 import os
 import select
 import shutil
@@ -17,6 +18,8 @@ from unittest import mock
 from qualvosec import command
 from qualvosec.client import relay
 from qualvosec.client import rootcall
+from qualvosec.helper import process
+from qualvosec.helper.managers import base
 
 from tests import LIB
 from tests import ROOT
@@ -122,6 +125,64 @@ class Relay(Case):
         while not os.path.exists(marker) and time.monotonic() < end:
             time.sleep(0.02)
         self.assertTrue(os.path.exists(marker))
+
+
+class Stranger(Case):
+    """Who has connected is asked of the kernel, whatever the mode of the socket has become."""
+
+    def connection(self, uid: int) -> socket.socket:
+        """Return the helper's end of a connection that was made by a process of `uid`."""
+        os.chmod(self.folder, 0o755)
+        listener = socket.socket(socket.AF_UNIX)
+        self.addCleanup(listener.close)
+        listener.bind(self.path)
+        os.chmod(self.path, 0o666)
+        listener.listen(1)
+        pid = os.fork()
+        if pid == 0:
+            try:
+                if uid != os.getuid():
+                    os.setuid(uid)
+                with socket.socket(socket.AF_UNIX) as sock:
+                    sock.connect(self.path)
+            finally:
+                os._exit(0)
+        os.waitpid(pid, 0)
+        listener.settimeout(30)
+        end = listener.accept()[0]
+        self.addCleanup(end.close)
+        return end
+
+    def test_root_and_the_owner_of_the_socket_are_served(self) -> None:
+        with self.connection(os.getuid()) as end:
+            self.assertEqual(process.admitted(end.fileno()), end.fileno())
+
+    @unittest.skipUnless(sys.platform == "linux", "the socket of systemd is there on Linux only")
+    def test_a_connection_of_somebody_else_is_refused_though_the_mode_lets_him_in(self) -> None:
+        stranger = 65534 if os.getuid() == 0 else os.getuid()
+        end = self.connection(stranger)
+        if os.getuid() == 0:
+            with self.assertRaises(base.Refused) as caught:
+                process.admitted(end.fileno())
+            done = subprocess.run(HELPER, stdin=end.fileno(), stdout=subprocess.PIPE)
+            reply = json.loads(done.stdout.decode("ascii"))
+            self.assertEqual((done.returncode, reply["status"]), (1, "refused"))
+            self.assertIn("is neither root nor the owner of " + self.path, reply["reason"])
+        else:
+            # Nobody here can be somebody else: the owner is made so.
+            with mock.patch.object(os, "stat", return_value=mock.Mock(st_uid=stranger + 1)):
+                with self.assertRaises(base.Refused) as caught:
+                    process.admitted(end.fileno())
+        self.assertIn("uid %d: is neither" % stranger, str(caught.exception))
+
+    def test_what_is_no_connection_was_judged_by_sudo_already(self) -> None:
+        reader, writer = os.pipe()
+        self.addCleanup(os.close, reader)
+        self.addCleanup(os.close, writer)
+        one, two = socket.socketpair()
+        with one, two:
+            for fd in (reader, one.fileno()):
+                self.assertEqual(process.admitted(fd), fd)
 
 
 class Choice(Case):

@@ -82,7 +82,7 @@ def hardened(trial: Trial) -> None:
 
 
 def by_socket(trial: Trial) -> None:
-    """Only the service user may connect; hostile requests are refused, silence ends."""
+    """Only the service user may ask, whatever the mode; hostile requests are refused."""
     trial.configure(privilege="socket")
     trial.boot()
     done = trial.box.run(["sh", "-c", HARDEN])
@@ -97,6 +97,14 @@ def by_socket(trial: Trial) -> None:
     answer = _call(trial, b"{", "silent")
     _invalid("a silent caller", answer)
     check(time.monotonic() - start < cases_abuse.PROMPT_S, "a silent caller was waited for")
+    done = trial.box.run(["chmod", "0666", "/run/qualvosec-helper.sock"])
+    check(done.returncode == 0, "chmod: " + done.text)
+    answer = _call(trial, cases_abuse.STATUS, user="bob")
+    reply = json.loads(answer.out or "null")
+    check(reply and reply["status"] == "refused" and "neither root nor" in reply["reason"],
+          "bob through an open socket: " + answer.text[:300])
+    answer = _call(trial, cases_abuse.STATUS)
+    check_equal(json.loads(answer.out)["status"], "ok", "the permitted call, socket open")
     cases_runs.no_failed_units(trial)
 
 

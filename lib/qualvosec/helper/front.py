@@ -10,7 +10,6 @@ only a look at pending updates is possible.
 
 import json
 import os
-import sys
 from typing import Callable
 from typing import Dict
 from typing import List
@@ -89,12 +88,11 @@ def _status(request: requests.Request, host: Host, config: configs.Config) -> Re
     while True:
         alive = host.store.alive(host.store.read(), host.world.now(), boot_id)
         if not (alive and request.wait) or host.gone(POLL_S):
-            return _told(host.store.read(), alive)
+            return _told(host.store.read().record, alive)
 
 
-def _told(state: records.State, alive: bool) -> Reply:
+def _told(record: records.Record, alive: bool) -> Reply:
     # A record that is neither finished nor alive says by itself that the run was interrupted.
-    record = state.record
     return {"alive": alive, "record": records.to_json(record) if record.window else None}
 
 
@@ -111,7 +109,7 @@ def _start(request: requests.Request, host: Host, config: configs.Config) -> Rep
             # The clock was set back. Counting from now on keeps a host without clock from looping.
             host.store.write(before._replace(last_reboot=int(now)))
         if why:
-            return dict(_told(before, alive), status="refused", reason=why)
+            return dict(_told(before.record, alive), status="refused", reason=why)
         host.store.write(records.accept(before, request, int(now), boot_id))
     finally:
         if lock is not None:
@@ -122,7 +120,7 @@ def _start(request: requests.Request, host: Host, config: configs.Config) -> Rep
         # No process came, so nothing has happened: as if it had never been accepted.
         host.store.write(before._replace(taken=True))
         raise base.Refused("the run was not started: %s" % (fault or "no process took it"))
-    told = _told(after, False)
+    told = _told(after.record, False)
     if request.op == "reboot" and after.record.reboot_refused:
         return dict(told, status="refused", reason=after.record.reboot_refused)
     if request.op != "reboot" and not after.record.finished:
@@ -139,10 +137,9 @@ def main(argv: List[str]) -> int:
         return 0 if argv[1:] == ["--version"] else 2
     world = base.World(run_dir=paths.RUN_DIR if os.geteuid() == 0 else "/tmp")
     host = Host(os.geteuid(), records.Store(paths.HELPER_STATE_DIR), paths.CONFIG_DIR, world)
-    reply = serve(lambda: requests.read(0), host)
+    reply = serve(lambda: requests.read(process.admitted(0)), host)
     try:
-        sys.stdout.write(json.dumps(reply) + "\n")
-        sys.stdout.flush()
+        print(json.dumps(reply), flush=True)
     except BrokenPipeError:
         return 1
     return {"ok": 0, "invalid": 2}.get(str(reply["status"]), 1)

@@ -3,17 +3,20 @@
 
 sudo, doas and a socket hand over descriptors, limits, a mask, signals and an
 environment that the unprivileged side may have chosen. clean() replaces all of
-them. insecure() finds code that others than root could change.
+them. admitted() looks who has connected to a socket. insecure() finds code that
+others than root could change.
 """
 
 import os
 import resource
 import select
 import signal
+import socket
 import stat
 import sys
 from typing import List
 
+from qualvosec.helper.managers import base
 from qualvosec.helper.managers import system
 
 _LIMITS = (resource.RLIMIT_FSIZE, resource.RLIMIT_CPU, resource.RLIMIT_AS, resource.RLIMIT_DATA)
@@ -34,6 +37,23 @@ def clean() -> None:
         for limit in _LIMITS:
             # A file size limit set by the caller would end dpkg in the middle of a package.
             resource.setrlimit(limit, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
+def admitted(fd: int) -> int:
+    """Return the descriptor of the request; raises Refused for a connection of a stranger.
+
+    A connection to a socket is root's or that of the socket's owner (SocketUser in the
+    unit); the mode of the socket says so, too, and this holds when that was widened. What has
+    no name (a pipe, the socketpair of an sshd before sudo) is none: there sudo or doas
+    have judged. Only systemd on Linux serves the helper so: SO_PEERCRED of unix(7).
+    """
+    if stat.S_ISSOCK(os.fstat(fd).st_mode) and sys.platform == "linux":
+        with socket.socket(socket.AF_UNIX, fileno=os.dup(fd)) as end:
+            peer = end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+            place, uid = str(end.getsockname()), int.from_bytes(peer[4:8], sys.byteorder)
+        if place and uid not in (0, os.stat(place).st_uid):
+            raise base.Refused("uid %d: is neither root nor the owner of %s" % (uid, place))
+    return fd
 
 
 def caller_gone(wait_s: float) -> bool:

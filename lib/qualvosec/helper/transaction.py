@@ -30,7 +30,6 @@ from qualvosec.helper.managers import base
 from qualvosec.helper.managers import system
 
 RETRY_S = 5.0
-LAUNCHER = os.path.join(paths.SBIN_DIR, "qualvosec")
 
 
 class Transaction:
@@ -38,7 +37,7 @@ class Transaction:
 
     def __init__(self, store: records.Store, state: records.State, config: configs.Config,
                  world: base.World, config_dir: str = paths.CONFIG_DIR,
-                 launcher: str = LAUNCHER) -> None:
+                 launcher: str = os.path.join(paths.SBIN_DIR, "qualvosec")) -> None:
         self.store, self.state, self.config = store, state, config
         self.request = state.request
         self.world, self.config_dir, self.launcher = world, config_dir, launcher
@@ -68,12 +67,10 @@ class Transaction:
     def _may_start(self) -> None:
         """Raise Refused when the next step must not begin."""
         why = configs.veto(os.path.join(self.config_dir, "veto"), self.world.now())
-        if self.world.stopped():
-            why = why or "stopped by a signal before anything was installed"
-        if self.world.now() > self.request.not_after:
-            why = why or "the window closed before anything was installed"
-        if why:
-            raise base.Refused(why)
+        if not why and self.world.stopped():
+            why = "stopped by a signal before anything was installed"
+        if why or self.world.now() > self.request.not_after:
+            raise base.Refused(why or "the window closed before anything was installed")
 
     def _patiently(self, step: Callable[[float], None]) -> None:
         """Call step(until) until nobody else holds the package manager; at last raises Locked."""
@@ -192,9 +189,8 @@ class Transaction:
     def _self_check(self) -> str:
         """Say whether our program no longer starts: an upgrade may take its interpreter."""
         result = self.world.run([self.launcher, "--version"], system.ENVIRONMENT, deadline_s=30)
-        if result.returncode == 0:
-            return ""
-        return "%s: does not start any more (exit code %d)" % (self.launcher, result.returncode)
+        return "" if result.returncode == 0 else (
+            "%s: does not start any more (exit code %d)" % (self.launcher, result.returncode))
 
     # --- the reboot ---------------------------------------------------------------
 
