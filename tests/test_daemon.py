@@ -214,6 +214,41 @@ class Reload(DaemonCase):
         self.assertTrue(self.status()["healthy"])
 
 
+class Packages(DaemonCase):
+    def ask(self) -> Tuple[int, str]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection.request("GET", "/packages")
+        answer = connection.getresponse()
+        found = answer.status, answer.read().decode("utf-8")
+        connection.close()
+        return found
+
+    def test_packages_of_the_last_run_are_told_where_that_is_enabled(self) -> None:
+        self.edge.answer("status", window="20261124T0215Z", kept=[["vim", "held"]])
+        process = self.start()
+        self.wait_for("manifest accepted")
+        self.assertEqual(self.ask()[0], 404)
+        self.assertFalse(os.path.exists(self.path("state/packages.json")))
+        self.configure(monitoring_packages="enable")
+        process.send_signal(signal.SIGHUP)
+        self.wait_for("INFO reloaded")
+        end = time.monotonic() + 20
+        while "held" not in self.ask()[1]:
+            self.assertLess(time.monotonic(), end, self.ask())
+            time.sleep(0.05)
+        status, text = self.ask()
+        value = json.loads(text)
+        self.assertEqual((status, value["window"], value["upgraded"], value["kept"]), (
+            200, "20261124T0215Z", [{"name": "a", "old": "1", "new": "2"}],
+            [{"name": "vim", "why": "held"}]))
+        self.configure()
+        process.send_signal(signal.SIGHUP)
+        end = time.monotonic() + 20
+        while self.ask()[0] != 404:
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.05)
+
+
 class Once(DaemonCase):
     def test_it_fetches_decides_and_says_why_it_waits(self) -> None:
         code, out, _ = self.run_once("once")

@@ -213,6 +213,19 @@ class Answers(unittest.TestCase):
                 self.assertEqual(status, 403, host)
                 self.assertNotIn("true", body)
 
+    def test_packages_are_told_only_where_that_is_enabled(self) -> None:
+        with Loop() as loop:
+            status, _, body = loop.ask(get("/packages"))
+            self.assertEqual((status, body),
+                             (404, "not found: /health, /status and /metrics are here\n"))
+            loop.health._packages = lambda: '{"v": 1}\n'
+            status, fields, body = loop.ask(get("/packages"))
+            self.assertEqual((status, fields["Content-Type"], body),
+                             (200, "application/json", '{"v": 1}\n'))
+            self.assertEqual(loop.ask(get("/packages", "attacker.example.org"))[0], 403)
+            self.assertEqual(loop.ask(get("/packages", method="POST"))[0], 405)
+            self.assertEqual(loop.ask()[2], "healthy: true\n")
+
     def test_fault_in_the_snapshot_is_a_500_and_a_log_line(self) -> None:
         lines: List[str] = []
         with Loop() as loop, mock.patch.object(log, "error", lines.append):

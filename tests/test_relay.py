@@ -170,9 +170,10 @@ class Stranger(Case):
             self.assertIn("is neither root nor the owner of " + self.path, reply["reason"])
         else:
             # Nobody here can be somebody else: the owner is made so.
-            with mock.patch.object(os, "stat", return_value=mock.Mock(st_uid=stranger + 1)):
-                with self.assertRaises(base.Refused) as caught:
-                    process.admitted(end.fileno())
+            owner = mock.Mock(st_uid=stranger + 1)
+            with mock.patch.object(os, "stat", return_value=owner), \
+                    self.assertRaises(base.Refused) as caught:
+                process.admitted(end.fileno())
         self.assertIn("uid %d: is neither" % stranger, str(caught.exception))
 
     def test_what_is_no_connection_was_judged_by_sudo_already(self) -> None:

@@ -25,9 +25,9 @@ PRIVILEGES = ("auto", "sudo", "doas", "socket")
 REPORTS = ("auto", "enable", "disable")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 KEYS = ("server", "manifest", "monitoring", "monitoring_port", "monitoring_listener",
-        "monitoring_hosts", "log_level", "log_handler", "fqdn", "timezone", "fetch_interval",
-        "max_age", "privilege", "ca_file", "client_cert", "client_key", "proxy", "report",
-        "state_dir", "allowed_signers", "audience")
+        "monitoring_hosts", "monitoring_packages", "log_level", "log_handler", "fqdn", "timezone",
+        "fetch_interval", "max_age", "privilege", "ca_file", "client_cert", "client_key",
+        "proxy", "report", "state_dir", "allowed_signers", "audience")
 
 
 class ConfigError(ValueError):
@@ -44,6 +44,7 @@ class Config(NamedTuple):
     monitoring_port: int = 8037
     monitoring_listener: str = "127.0.0.1"
     monitoring_hosts: Tuple[str, ...] = ()
+    monitoring_packages: bool = False
     log_level: str = "WARNING"
     log_handler: str = "SystemdHandler"
     fqdn: str = ""
@@ -234,7 +235,8 @@ def _choice(values: Tuple[str, ...]) -> Callable[[ini.Item, str], str]:
 
 _CHECKS: Dict[str, Callable[[ini.Item, str], object]] = {
     "server": _server, "manifest": _manifest, "monitoring": ini.boolean, "monitoring_port": _port,
-    "monitoring_listener": _listener, "monitoring_hosts": _names, "log_level": _level,
+    "monitoring_listener": _listener, "monitoring_hosts": _names,
+    "monitoring_packages": ini.boolean, "log_level": _level,
     "log_handler": _handler, "fqdn": _name, "fetch_interval": _seconds(60, 7 * 86400),
     "max_age": _seconds(3600, 366 * 86400), "privilege": _choice(PRIVILEGES),
     "report": _choice(REPORTS), "ca_file": _path, "client_cert": _path, "client_key": _path,

@@ -24,6 +24,7 @@ from qualvosec import log
 from qualvosec import paths
 from qualvosec.client import config as configuration
 from qualvosec.client import health
+from qualvosec.client import packages
 from qualvosec.client.config import Config
 from qualvosec.client.config import ConfigError
 from qualvosec.client.loop import Engine
@@ -163,8 +164,10 @@ class Daemon:
             self._health = None
         if config.monitoring:
             hosts = config.monitoring_hosts + ((self._engine.fqdn,) if self._engine.fqdn else ())
-            self._health = health.Health(config.monitoring_listener, config.monitoring_port, hosts,
-                                         self._engine.snapshot, self._selector)
+            self._health = health.Health(
+                config.monitoring_listener, config.monitoring_port, hosts, self._engine.snapshot,
+                self._selector, packages=(lambda: packages.load(config.state_dir))
+                if config.monitoring_packages else None)
             self._health.register()
 
     def _signals(self) -> socket.socket:

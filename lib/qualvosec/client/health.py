@@ -110,16 +110,20 @@ def host_allowed(host: str, names: Set[str]) -> bool:
     return True
 
 
-def answer(ask: Ask, names: Set[str], snapshot: Callable[[], Snapshot]) -> Answer:
-    """Return the answer to a request."""
+def answer(ask: Ask, names: Set[str], snapshot: Callable[[], Snapshot],
+           packages: Optional[Callable[[], str]] = None) -> Answer:
+    """Return the answer to a request; without `packages` there is no such page."""
     if ask.fault:
         return Answer(ask.fault, "%s\n" % _REASONS[ask.fault].lower())
     if ask.host is not None and not host_allowed(ask.host, names):
         return Answer(403, "this host name is not served: add it to monitoring_hosts\n")
-    if ask.path not in ("/health", "/status", "/metrics"):
+    if ask.path not in ("/health", "/status", "/metrics") and not (
+            packages and ask.path == "/packages"):
         return Answer(404, "not found: /health, /status and /metrics are here\n")
     if ask.method not in ("GET", "HEAD"):
         return Answer(405, "only GET and HEAD are allowed\n", allow=True)
+    if packages and ask.path == "/packages":
+        return Answer(200, packages(), "application/json")
     now = snapshot()
     if ask.path == "/status":
         return Answer(200, views.status(now), "application/json")
@@ -162,14 +166,19 @@ class Health:
 
     def __init__(self, listener: str, port: int, hosts: Iterable[str],
                  snapshot: Callable[[], Snapshot], selector: selectors.BaseSelector,
-                 now: Callable[[], float] = time.monotonic) -> None:
-        """`listener` is an IPv4 or IPv6 address, `hosts` further names of this machine."""
+                 now: Callable[[], float] = time.monotonic,
+                 packages: Optional[Callable[[], str]] = None) -> None:
+        """`listener` is an IPv4 or IPv6 address, `hosts` further names of this machine.
+
+        `packages` returns the JSON text of /packages; None: there is no such page.
+        """
         self.listener = listener
         self.port = port
         self._names = {host.lower().rstrip(".") for host in hosts}
         self._snapshot = snapshot
         self._selector = selector
         self._now = now
+        self._packages = packages
         self._sock: Optional[socket.socket] = None
         self._peers: Dict[int, _Peer] = {}      # by descriptor, oldest first
         self._paused_until: Optional[float] = None
@@ -319,7 +328,7 @@ class Health:
 
     def _answer(self, ask: Ask) -> Answer:
         try:
-            return answer(ask, self._names, self._snapshot)
+            return answer(ask, self._names, self._snapshot, self._packages)
         except Exception as error:
             # A fault in showing the state must not end the patching of this host.
             log.error("health cannot answer path=%s error=%s: %s"

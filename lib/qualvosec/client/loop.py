@@ -20,6 +20,7 @@ from qualvosec.client import condition
 from qualvosec.client import config as configuration
 from qualvosec.client import host
 from qualvosec.client import outlook
+from qualvosec.client import packages
 from qualvosec.client import rootcall
 from qualvosec.client import state as states
 from qualvosec.client.acceptance import Acceptance
@@ -103,6 +104,9 @@ class Engine:
 
     def reconfigure(self, config: Config) -> None:
         """Take over a checked configuration with the same state_dir."""
+        if config.monitoring_packages and not self.config.monitoring_packages:
+            # Only counts are remembered: the names have to be asked for.
+            self._alive = None
         self.config, self.config_fault = config, ""
         self._resolve(int(self._now()))
         self._accept.reconfigure(config, self.fqdn)
@@ -267,6 +271,11 @@ class Engine:
             return
         self._unanswered = ("", 0)
         self._record, self._alive = reply.record, reply.alive
+        if self.config.monitoring_packages and reply.lists is not None:
+            try:
+                packages.keep(self.config.state_dir, reply.lists)
+            except states.StateError as error:
+                log.error("%s" % error)
         if kind in DISRUPTIVE and reply.status != "ok":
             self._refused = reply.reason or reply.status
             log.critical("%s refused: %s" % (kind, self._refused))

@@ -39,6 +39,7 @@ class Reply(NamedTuple):
     alive: bool = False
     record: Optional[Record] = None
     plan: Optional[Dict[str, object]] = None
+    lists: Optional[Dict[str, object]] = None   # the record as it came, with every name
 
 
 def helper_path() -> str:
@@ -100,7 +101,8 @@ def _checked(found: object) -> Reply:
     if not isinstance(alive, bool) or not (plan is None or isinstance(plan, dict)):
         raise ValueError("fields of a wrong type")
     return Reply(status, safe(reason), alive,
-                 None if record is None else record_from_json(record), plan)
+                 None if record is None else record_from_json(record), plan,
+                 record if isinstance(record, dict) else None)
 
 
 def _silence(ended: Result, tool: str) -> str:
