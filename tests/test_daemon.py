@@ -213,6 +213,17 @@ class Reload(DaemonCase):
         self.wait_for("INFO reloaded")
         self.assertTrue(self.status()["healthy"])
 
+    def test_it_asks_for_the_manifest_at_once(self) -> None:
+        process = self.start()
+        self.wait_for("manifest accepted")
+        self.assertEqual(len(self.edge.fetches()), 1)
+        process.send_signal(signal.SIGHUP)
+        self.wait_for("INFO reloaded")
+        end = time.monotonic() + 20
+        while len(self.edge.fetches()) < 2:
+            self.assertLess(time.monotonic(), end, self.log())
+            time.sleep(0.02)
+
 
 class Packages(DaemonCase):
     def ask(self) -> Tuple[int, str]:

@@ -229,6 +229,7 @@ class Daemon:
             return
         log.configure(new.log_handler, new.log_level)
         self._engine.reconfigure(new)
+        self._engine.fetch_now()  # whoever edits a manifest need not wait for the interval
         try:
             self._listen(new)
         except health.HealthError as error:
