@@ -38,9 +38,10 @@ SYSUSERSDIR = auto
 NEEDRESTARTDIR = auto
 LOGROTATEDIR = auto
 NEWSYSLOGDIR =
-SERVICEUSER = qualvosec
+# auto: qualvosec; _qualvosec on OpenBSD
+SERVICEUSER = auto
 # The embedded server's; never the one above, who may start root's helper.
-SERVERUSER = qualvosec-server
+SERVERUSER = auto
 # no: where a package's own scripts compile the modules.
 BYTECODE = yes
 # common, client, admin or server: for install-part, of which packages are made.
@@ -149,7 +150,7 @@ OPENRC = UNITDIR= RCSYSTEM=openrc RCDIR=/etc/init.d
 FREEBSD = PREFIX=/usr/local SYSCONFDIR=/usr/local/etc RCSYSTEM=freebsd \
 	RCDIR=/usr/local/etc/rc.d NEWSYSLOGDIR=/usr/local/etc/newsyslog.conf.d
 OPENBSD = PREFIX=/usr/local SYSCONFDIR=/etc MANDIR=/usr/local/man RCSYSTEM=openbsd \
-	RCDIR=/etc/rc.d SUDOERSDIR= SERVICEUSER=_qualvosec SERVERUSER=_qualvosec-server
+	RCDIR=/etc/rc.d SUDOERSDIR=
 NETBSD = PREFIX=/usr/pkg SYSCONFDIR=/usr/pkg/etc MANDIR=/usr/pkg/man RCSYSTEM=netbsd \
 	RCDIR=/etc/rc.d
 

@@ -352,9 +352,16 @@ next_steps() {
     if wanted client; then
         say "  edit $CONFDIR/qualvosec.conf    at least: server"
         say "  $SBINDIR/qualvosec -c $CONFDIR/qualvosec.conf configtest"
-        if [ -n "$UNITDIR" ]; then
-            say "  systemctl daemon-reload && systemctl enable --now qualvosec"
-        fi
+        case $RCSYSTEM in
+        freebsd) say "  sysrc qualvosec_enable=YES && service qualvosec start" ;;
+        openbsd) say "  rcctl enable qualvosec && rcctl start qualvosec" ;;
+        netbsd) say "  echo qualvosec=YES >>/etc/rc.conf && service qualvosec start" ;;
+        openrc) say "  rc-update add qualvosec && rc-service qualvosec start" ;;
+        *)
+            [ -z "$UNITDIR" ] ||
+                say "  systemctl daemon-reload && systemctl enable --now qualvosec"
+            ;;
+        esac
         say "Where doas is used instead of sudo: see $DOCDIR/examples/doas.conf"
     fi
 }
@@ -481,6 +488,12 @@ state=/var/db/qualvosec
 if [ "$system" = Linux ]; then state=/var/lib/qualvosec; fi
 if [ "$STATEDIR" = auto ]; then STATEDIR=$state; fi
 if [ "$HELPERSTATEDIR" = auto ]; then HELPERSTATEDIR=$state-helper; fi
+underscore= # before the names of system users, as on OpenBSD
+case $system in
+openbsd | OpenBSD) underscore=_ ;;
+esac
+if [ "$SERVICEUSER" = auto ]; then SERVICEUSER=${underscore}qualvosec; fi
+if [ "$SERVERUSER" = auto ]; then SERVERUSER=${underscore}qualvosec-server; fi
 check_paths
 helper_sed="s|/usr/local/libexec/qualvosec/qualvosec-helper|$LIBEXECDIR/qualvosec-helper|"
 
