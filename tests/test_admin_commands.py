@@ -16,6 +16,7 @@ import sys
 import tempfile
 import termios
 import threading
+import time
 import unittest
 from unittest import mock
 
@@ -34,12 +35,24 @@ EVERYTHING = os.path.join(VALID, "everything.yaml")
 NOW = calendar.timegm((2026, 11, 23, 12, 0, 0))
 
 
+def set_zone(zone):
+    """Make `zone` the local time of this process; None: the system's."""
+    if zone is None:
+        os.environ.pop("TZ", None)
+    else:
+        os.environ["TZ"] = zone
+    time.tzset()
+
+
 class Case(unittest.TestCase):
 
     def setUp(self):
         self.folder = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, self.folder)
         self.config = self.write("admin.conf", "[general]\n")
+        # What expired "yesterday" depends on where the reader is.
+        self.addCleanup(set_zone, os.environ.get("TZ"))
+        set_zone("UTC")
 
     def write(self, name, text):
         path = os.path.join(self.folder, name)
