@@ -31,14 +31,22 @@ from qualvosec.client import acceptance, rootcall
 paths.CONFIG_DIR = %(folder)r
 rootcall._TOOLS = {"sudo": (%(folder)r + "/sudo",), "doas": ()}
 acceptance.fetch_argv = lambda: [sys.executable, "-IS", %(folder)r + "/fetch.py"]
+look = ("import sys; sys.path[:0] = [%(lib)r]; from qualvosec.client import rivals; "
+        "rivals.main(%(folder)r + '/root')")
 if len(sys.argv) > 3:
+    from qualvosec.client import rivals
+    rivals.look.__defaults__ = (%(folder)r + "/root",)
     from qualvosec.client.commands import main
 else:
     from qualvosec.client import daemon
     from qualvosec.client.daemon import main
     daemon.LONGEST_WAIT_S = 0.3
+    daemon.look_argv = lambda: [sys.executable, "-IS", "-c", look]
 sys.exit(main(sys.argv[1:]))
 """
+
+CRON_JOB = ('/etc/cron.daily/upgrade runs "apt-get upgrade" outside the windows; to turn it off: '
+            "chmod a-x /etc/cron.daily/upgrade")
 
 
 def free_port() -> int:
@@ -58,6 +66,12 @@ class DaemonCase(unittest.TestCase):
         self.configure()
         self.edge.answer("status")
         self.edge.publish(Policy(patch=False))
+
+    def install_cron_job(self) -> None:
+        """Let the system have another tool that patches it."""
+        os.makedirs(self.path("root/etc/cron.daily"))
+        self.edge.write("root/etc/cron.daily/upgrade", "#!/bin/sh\napt-get -y upgrade\n")
+        os.chmod(self.path("root/etc/cron.daily/upgrade"), 0o755)
 
     def remove(self) -> None:
         """Remove the folder, although a child of the daemon may still be writing to it."""
@@ -119,6 +133,24 @@ class Lifetime(DaemonCase):
         process.send_signal(signal.SIGTERM)
         self.assertEqual(process.wait(20), 0)
         self.assertIn("INFO stopped", self.log())
+
+    def test_another_tool_is_logged_once_and_shown_and_changes_nothing_else(self) -> None:
+        self.install_cron_job()
+        self.start()
+        self.wait_for("WARNING another tool patches this host: " + CRON_JOB)
+        value = self.status()
+        self.assertEqual((value["other_tools"], value["healthy"], value["reasons"]),
+                         ([CRON_JOB], True, []))
+        self.wait_for("manifest accepted entry=policy")
+        self.assertEqual(self.log().count("another tool"), 1)
+
+    def test_other_tools_that_are_wanted_are_not_looked_for(self) -> None:
+        self.install_cron_job()
+        self.configure(other_tools="ignore")
+        self.start()
+        self.wait_for("manifest accepted entry=policy")
+        self.assertEqual(self.status()["other_tools"], [])
+        self.assertNotIn("another tool", self.log())
 
     def test_a_second_instance_is_refused_with_one_line(self) -> None:
         self.start()
@@ -339,6 +371,36 @@ class Commands(DaemonCase):
         code, _, said = self.run_once("configtest")
         self.assertEqual(code, 2)
         self.assertIn("check /etc/sudoers.d/qualvosec", said)
+
+    def test_another_tool_is_a_warning_in_status_and_configtest_that_its_command_ends(self) -> None:
+        self.configure(monitoring="disable")
+        self.run_once("once")
+        self.install_cron_job()
+        code, out, _ = self.run_once("status")
+        self.assertEqual((code, out), (1, "QUALVOSEC WARNING - %s\n" % CRON_JOB))
+        detail = json.loads(self.run_once("status", "--json")[1])
+        self.assertEqual((detail["other_tools"], detail["healthy"]), ([CRON_JOB], True))
+        code, out, said = self.run_once("configtest")
+        self.assertEqual(code, 0)
+        self.assertIn("ok: host web01.example.org", out)
+        self.assertIn("qualvosec: warning: %s\n" % CRON_JOB, said)
+        os.chmod(self.path("root/etc/cron.daily/upgrade"), 0o644)
+        code, out, _ = self.run_once("status")
+        self.assertEqual((code, out[:12]), (0, "QUALVOSEC OK"))
+        self.assertEqual(self.run_once("configtest")[2], said)
+
+    def test_what_is_wrong_stays_critical_beside_another_tool(self) -> None:
+        self.install_cron_job()
+        code, out, _ = self.run_once("status")
+        self.assertEqual(code, 2)
+        self.assertRegex(out, "^QUALVOSEC CRITICAL - the daemon does not answer.*; " + CRON_JOB)
+
+    def test_other_tools_that_are_wanted_are_ignored(self) -> None:
+        self.configure(monitoring="disable", other_tools="ignore")
+        self.run_once("once")
+        self.install_cron_job()
+        self.assertEqual(self.run_once("status")[0], 0)
+        self.assertNotIn("warning", self.run_once("configtest")[2])
 
     def test_reset_needs_the_daemon_to_be_stopped_and_forgets_what_it_names(self) -> None:
         self.run_once("once")

@@ -28,6 +28,7 @@ from qualvosec.client import fetch as fetching
 from qualvosec.client import fetchreply
 from qualvosec.client import once
 from qualvosec.client import plan
+from qualvosec.client import rivals
 from qualvosec.client import rootcall
 from qualvosec.client import state as states
 from qualvosec.client import statusline
@@ -268,6 +269,9 @@ def _configtest(args: argparse.Namespace) -> int:
         faults.extend(_try_helper(argv))
     for fault in faults:
         sys.stderr.write("qualvosec: %s: %s\n" % (config.path, safe(fault, 1000)))
+    for rival in rivals.of(config.other_tools):
+        sys.stderr.write("qualvosec: %s: %s\n" % (
+            "note" if rival.kind == rivals.DOWNLOADS else "warning", safe(rival.text(), 1000)))
     if not faults:
         sys.stdout.write("%s: ok: host %s, server %s\n" % (config.path, fqdn, config.url()))
     return 2 if faults else 0

@@ -23,11 +23,13 @@ from qualvosec import paths
 MAX_CONFIG = 65536
 PRIVILEGES = ("auto", "sudo", "doas", "socket")
 REPORTS = ("auto", "enable", "disable")
+OTHER_TOOLS = ("warn", "ignore")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 KEYS = ("server", "manifest", "monitoring", "monitoring_port", "monitoring_listener",
         "monitoring_hosts", "monitoring_packages", "log_level", "log_handler", "fqdn", "timezone",
         "fetch_interval", "max_age", "privilege", "ca_file", "client_cert", "client_key",
-        "proxy", "report", "state_dir", "allowed_signers", "audience")
+        "proxy", "report", "state_dir", "allowed_signers", "audience",
+        "other_tools")
 
 
 class ConfigError(ValueError):
@@ -60,6 +62,7 @@ class Config(NamedTuple):
     state_dir: str = paths.STATE_DIR
     allowed_signers: str = ""
     audience: str = ""
+    other_tools: str = "warn"
 
     def url(self) -> str:
         """Return the URL of the manifest."""
@@ -241,7 +244,7 @@ _CHECKS: Dict[str, Callable[[ini.Item, str], object]] = {
     "max_age": _seconds(3600, 366 * 86400), "privilege": _choice(PRIVILEGES),
     "report": _choice(REPORTS), "ca_file": _path, "client_cert": _path, "client_key": _path,
     "proxy": _server, "state_dir": _path,
-    "allowed_signers": _path}
+    "allowed_signers": _path, "other_tools": _choice(OTHER_TOOLS)}
 
 
 def host_name(config: Config, nodename: Callable[[], str] = lambda: os.uname()[1],

@@ -6,6 +6,7 @@ the health listener, SIGHUP, and starting itself anew when its own files have
 changed. SIGTERM ends the daemon, never a package run: the next start adopts it.
 """
 
+import json
 import os
 import pwd
 import selectors
@@ -28,11 +29,19 @@ from qualvosec.client import packages
 from qualvosec.client.config import Config
 from qualvosec.client.config import ConfigError
 from qualvosec.client.loop import Engine
+from qualvosec.client.snapshot import Snapshot
 from qualvosec.client.state import StateError
+from qualvosec.command import FIXED_PATH
+from qualvosec.command import Child
+from qualvosec.command import CommandError
 from qualvosec.manifest.window import WindowError
 from qualvosec.manifest.window import set_zone
 
 LONGEST_WAIT_S = 60.0
+LOOK_EVERY_S = 6 * 3600.0
+LOOK_S = 30.0
+LOOK_ENV = {"PATH": FIXED_PATH, "LC_ALL": "C", "HOME": "/"}
+MAX_LOOK = 65536
 USAGE = ("usage: qualvosec [-c FILE] [--version]\n"
          "       qualvosec [-c FILE] once|status|policy|next|plan|configtest|reset [options]\n")
 
@@ -140,6 +149,48 @@ def fingerprint() -> Fingerprint:
     return Fingerprint(tuple(found))
 
 
+def look_argv() -> List[str]:
+    """Return the command of the child that looks for other tools (client/rivals.py)."""
+    return [paths.PYTHON, "-IBS", os.path.join(paths.SBIN_DIR, "qualvosec"), "--rivals"]
+
+
+class Lookout:
+    """Which other tools patch this host: looked for by a child, at the start and later on.
+
+    What it takes to look stays out of this process. A tool is logged when it is first seen.
+    """
+
+    def __init__(self, selector: selectors.BaseSelector) -> None:
+        self.found: Tuple[str, ...] = ()
+        self._selector = selector
+        self._due = 0.0
+        self._child: Optional[Child] = None
+
+    def tick(self, now: float, setting: str) -> bool:
+        """Do what is due at the monotonic time `now`; say whether the child is alive."""
+        if setting == "ignore":
+            self.found, self._due = (), 0.0
+        elif self._child is None and now >= self._due:
+            self._due = now + LOOK_EVERY_S
+            try:
+                self._child = Child(look_argv(), LOOK_ENV, self._selector, b"", LOOK_S, MAX_LOOK)
+            except CommandError as error:
+                log.warning("other tools cannot be looked for: %s" % error)
+        ended = self._child.poll() if self._child else None
+        if ended is not None:
+            self._child = None
+            try:
+                found = tuple("%s" % line for line in json.loads(ended.stdout.decode("ascii")))
+            except (ValueError, TypeError):
+                log.warning("other tools cannot be looked for: exit status %d" % ended.returncode)
+                return False
+            for line in found:
+                if line not in self.found:
+                    log.warning("another tool patches this host: %s" % line)
+            self.found = found
+        return self._child is not None
+
+
 class Daemon:
     """The process around the engine: signals, lock, health, reload, re-exec."""
 
@@ -151,6 +202,7 @@ class Daemon:
         self._selector = selectors.DefaultSelector()
         self._lock = take_lock(config.state_dir)
         self._engine = Engine(config, self._selector)
+        self._lookout = Lookout(self._selector)
         self._health: Optional[health.Health] = None
         self._stop = False
         self._reload = False
@@ -165,10 +217,16 @@ class Daemon:
         if config.monitoring:
             hosts = config.monitoring_hosts + ((self._engine.fqdn,) if self._engine.fqdn else ())
             self._health = health.Health(
-                config.monitoring_listener, config.monitoring_port, hosts, self._engine.snapshot,
+                config.monitoring_listener, config.monitoring_port, hosts, self._snapshot,
                 self._selector, packages=(lambda: packages.load(config.state_dir))
                 if config.monitoring_packages else None)
             self._health.register()
+
+    def _watch_others(self) -> bool:
+        return self._lookout.tick(time.monotonic(), self._engine.config.other_tools)
+
+    def _snapshot(self) -> Snapshot:
+        return self._engine.snapshot()._replace(other_tools=self._lookout.found)
 
     def _signals(self) -> socket.socket:
         """Make every signal wake the loop; return the socket that must be read."""
@@ -203,7 +261,7 @@ class Daemon:
                 end = self._health.next_deadline()
                 if end is not None:
                     wait = min(wait, end - time.monotonic())
-            if not self._engine.busy():
+            if not self._watch_others() and not self._engine.busy():
                 self._renew()
             for key, mask in self._selector.select(max(0.0, wait)):
                 if key.data is None:

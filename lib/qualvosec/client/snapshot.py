@@ -64,6 +64,7 @@ class Snapshot(NamedTuple):
     last_contact: int = 0               # last answer 200 or 304
     serial: int = 0
     expires: int = 0                    # ordinal of the last valid day
+    other_tools: Tuple[str, ...] = ()   # that patch this host too, and how to turn them off
 
 
 def health_text(snapshot: Snapshot) -> str:
@@ -105,6 +106,7 @@ def status(snapshot: Snapshot) -> str:
                    "reason": snapshot.fetch_reason, "last_attempt": instant(snapshot.last_fetch),
                    "last_contact": instant(snapshot.last_contact)},
         "manifest": {"serial": snapshot.serial, "expires": day[:10] if day else None},
+        "other_tools": list(snapshot.other_tools),
     }
     return json.dumps(value, indent=2) + "\n"
 
@@ -165,6 +167,8 @@ def metrics(snapshot: Snapshot) -> str:
               snapshot.upgraded, -1)
     out.known("kept_back_packages", "Packages that the last run kept back.", snapshot.kept, -1)
     out.known("pending_packages", "Packages with an upgrade still to come.", snapshot.pending, -1)
+    out.add("other_tools", "Tools that install updates outside the windows.",
+            ("", len(snapshot.other_tools)))
     out.states("reboot_state", "State of the reboot of this host.", "state", REBOOTS,
                snapshot.reboot)
     out.add("server_reachable", "Whether the last fetch of the manifest succeeded.",

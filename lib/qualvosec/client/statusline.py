@@ -2,7 +2,8 @@
 """`qualvosec status`: one line in the form of a monitoring plugin, 0, 1, 2 or 3.
 
 The running daemon is asked at its health endpoint. Where monitoring is off, the
-state directory is read as far as it may be, and judged by the same findings.
+state directory is read as far as it may be, and judged by the same findings. Other
+tools that patch this host are looked for afresh: who has turned one off sees it at once.
 """
 
 import http.client
@@ -12,6 +13,7 @@ import time
 from typing import Dict
 from typing import List
 from typing import NamedTuple
+from typing import Sequence
 from typing import Tuple
 
 from qualvosec import files
@@ -19,6 +21,7 @@ from qualvosec.client import acceptance
 from qualvosec.client import condition
 from qualvosec.client import config as configuration
 from qualvosec.client import host
+from qualvosec.client import rivals
 from qualvosec.client import snapshot as views
 from qualvosec.client import state as states
 from qualvosec.client.config import Config
@@ -40,6 +43,20 @@ class Status(NamedTuple):
 
 def ask(config: Config) -> Status:
     """Return the status of this host; never raises for a daemon that is down."""
+    return beside(_ask(config), rivals.warnings(rivals.of(config.other_tools)))
+
+
+def beside(status: Status, lines: Sequence[str]) -> Status:
+    """Add lines about other tools to a status: with one of them it is a warning at least."""
+    status = status._replace(detail=dict(status.detail, other_tools=list(lines)))
+    if not lines:
+        return status
+    told = [] if status.code == 0 else [status.text]
+    return status._replace(code=status.code or 1, text="; ".join(
+        told + [safe(line, 300) for line in lines]))
+
+
+def _ask(config: Config) -> Status:
     if not config.monitoring:
         return _from_files(config)
     try:
