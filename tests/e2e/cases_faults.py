@@ -6,6 +6,8 @@ import time
 from typing import Dict
 
 from tests.e2e import aptrepo
+from tests.e2e import realdebs
+from tests.e2e import webserver
 from tests.e2e.cases_runs import kept
 from tests.e2e.cases_runs import outcome
 from tests.e2e.cases_runs import stays
@@ -237,6 +239,45 @@ def bad_signature(trial: Trial) -> None:
     nothing_ran(trial)
 
 
+def other_tool(trial: Trial) -> None:
+    """Debian's own unattended-upgrades: a warning, until the command that it names was run."""
+    debs = realdebs.ensure("host", "unattended-upgrades")
+    aptrepo.publish(os.path.dirname(trial.base.repo), "other", debs)
+    trial.configure()
+    trial.boot()
+    trial.publish({"patch": False})
+    sources = trial.box.read("/etc/apt/sources.list")
+    more = aptrepo.more_sources(webserver.REPO_PORT, "other")
+    trial.box.write("/etc/apt/sources.list", sources + more)
+    # The base tree has this timer taken away; Debian has it enabled.
+    for command in (
+        "apt-get -q update",
+        "apt-get -q -y --no-install-recommends install unattended-upgrades",
+        "systemctl enable apt-daily-upgrade.timer",
+    ):
+        done = trial.box.run(["sh", "-c", "DEBIAN_FRONTEND=noninteractive " + command], b"", 120)
+        check_equal(done.returncode, 0, command + ": " + done.text)
+    trial.start_service()
+    wait_for("a warning in the log", lambda: trial.journal_has("another tool patches"), 60)
+    wait_for("the manifest", lambda: trial.status().get("entry") == "policy", 60)
+    tested = trial.qualvosec("configtest")
+    check_equal(tested.returncode, 0, "exit code of configtest: " + tested.text)
+    told = [line for line in tested.text.splitlines() if "unattended-upgrades installs" in line]
+    check_equal(len(told), 1, "warnings of configtest: " + tested.text)
+    status = trial.health()
+    check_equal(status.returncode, 1, "exit code of qualvosec status")
+    check("unattended-upgrades installs" in status.out, "status: " + status.out)
+    check_equal(trial.status()["healthy"], True, "healthy")
+    done = trial.box.run(["sh", "-c", told[0].partition("to turn it off: ")[2]])
+    check_equal(done.returncode, 0, "the command that was named: " + done.text)
+    merged = trial.box.run(["apt-config", "dump", "APT::Periodic::Unattended-Upgrade"]).out
+    check_equal(merged.strip(), 'APT::Periodic::Unattended-Upgrade "0";', "what apt makes of it")
+    tested = trial.qualvosec("configtest")
+    check_equal(tested.returncode, 0, "exit code of configtest")
+    check("unattended" not in tested.text, "configtest still says: " + tested.text)
+    check_equal(trial.health().returncode, 0, "exit code of qualvosec status")
+
+
 CASES = [
     Case("server-lost", "server lost before the window: last policy stands", server_lost, True),
     Case("server-never-there", "no server: no run, unhealthy, recovers", server_never_there),
@@ -250,5 +291,6 @@ CASES = [
     Case("window-over", "a window from before the host knew of it", window_over),
     Case("interpreter-gone", "the interpreter vanished: failed, no reboot", interpreter_gone),
     Case("bad-signature", "repository signed by another key: nothing installed", bad_signature),
+    Case("other-tool", "unattended-upgrades is named until it is turned off", other_tool),
     Case("repository-down", "no repository: failed, nothing touched", repository_down),
 ]

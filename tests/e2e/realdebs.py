@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The real updates that Debian offers for a base tree, downloaded once by apt itself.
+"""Real packages of Debian for a base tree, downloaded once by apt itself.
 
 The base tree comes from the suite alone, so the security suite has updates for it:
-libraries, the interpreter that the product runs on, the C library. They are fetched
-from the mirrors of this machine's apt, checked against Debian's keyring, and kept
-beside the tree; a trial serves them from its local repository.
+libraries, the interpreter that the product runs on, the C library. These, or packages
+that are named with what they depend on, are fetched from the mirrors of this
+machine's apt, checked against Debian's keyring, and kept beside the tree; a trial
+serves them from its local repository.
 """
 
 import fcntl
@@ -50,11 +51,15 @@ def _apt(work: str, base: str) -> List[str]:
     return words
 
 
-def ensure(name: str) -> str:
-    """Return the directory of the .deb files for the tree `name`; TreeError if that fails."""
+def ensure(name: str, wanted: str = "") -> str:
+    """Return the directory of the .deb files for the tree `name`; TreeError if that fails.
+
+    Without `wanted` they are its updates, else that package and what it depends on.
+    """
     kind = tree.TREES[name]
     base = tree.ensure(name)
-    path = base.replace("/base-", "/debs-")
+    path = base.replace("/base-", "/debs-") + ("-" + wanted if wanted else "")
+    what = ["--no-install-recommends", "install", wanted] if wanted else ["dist-upgrade"]
     with open(path + ".lock", "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if os.path.isdir(path):
@@ -68,7 +73,7 @@ def ensure(name: str) -> str:
             with open(config, "w", encoding="ascii") as file:
                 file.write('Dir::Etc::Parts "/dev/null";\n')
                 file.write("".join(option + ";\n" for option in tree.apt_proxy()))
-            for words in (["update"], ["--download-only", "dist-upgrade"]):
+            for words in (["update"], ["--download-only"] + what):
                 done = subprocess.run(
                     apt + words,
                     env=dict(os.environ, APT_CONFIG=config),
