@@ -259,12 +259,16 @@ class Reload(DaemonCase):
 
 class Packages(DaemonCase):
     def ask(self) -> Tuple[int, str]:
+        """Return status and body; 0 where the listener has just been closed to be opened anew."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        connection.request("GET", "/packages")
-        answer = connection.getresponse()
-        found = answer.status, answer.read().decode("utf-8")
-        connection.close()
-        return found
+        try:
+            connection.request("GET", "/packages")
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode("utf-8")
+        except OSError:
+            return 0, ""
+        finally:
+            connection.close()
 
     def test_packages_of_the_last_run_are_told_where_that_is_enabled(self) -> None:
         self.edge.answer("status", window="20261124T0215Z", kept=[["vim", "held"]])
