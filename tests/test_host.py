@@ -33,6 +33,10 @@ class Boot(Folder):
         self.write("run/qualvosec-boot-id", "2f1e-aa\n")
         self.assertEqual(host.boot(5000.0, self.folder), ("2f1e-aa", 1234))
 
+    def test_the_procfs_of_a_bsd_does_not_pass_for_linux(self) -> None:
+        self.write("proc/uptime", "77.00 5.00\n")
+        self.assertEqual(host.boot(5000.0, self.folder, lambda: 1000.0), ("4000", 1000))
+
     def test_elsewhere_the_time_of_the_boot_is_digits_only(self) -> None:
         name, uptime = host.boot(5000.5, self.folder, lambda: 1000.2)
         self.assertEqual((name, uptime), ("4000", 1000))

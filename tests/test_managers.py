@@ -79,7 +79,7 @@ class Choice(fakemanager.Case):
         self.give("dnf", "dnf5")
         self.write("run/ostree-booted", "")
         for override in ("auto", "dnf"):
-            with self.assertRaisesRegex(base.Unsupported, "fedora: an image-based system"):
+            with self.assertRaisesRegex(base.Unsupported, "fedora: not supported: an image-based"):
                 self.choose("ID=fedora\n", override=override)
 
     def test_transactional_systems_are_unsupported_while_their_root_is_read_only(self) -> None:

@@ -86,12 +86,15 @@ class Commands(Case):
             self.assertEqual(system.reboot_argv(delay, self.root),
                              ["/sbin/shutdown", "-r", when, system.MESSAGE])
 
-    def test_a_bsd_takes_the_delay_too(self) -> None:
+    def test_every_bsd_takes_the_delay_too_and_tells_who_is_logged_in(self) -> None:
         self.write("sbin/shutdown", mode=0o755)
-        self.assertEqual(system.reboot_argv(60, self.root, "OpenBSD"),
-                         ["/sbin/shutdown", "-r", "+1", system.MESSAGE])
+        self.write("sbin/reboot", mode=0o755)
+        for uname in ("FreeBSD", "DragonFly", "OpenBSD", "NetBSD"):
+            for delay, when in ((0, "now"), (60, "+1"), (90, "+2")):
+                self.assertEqual(system.reboot_argv(delay, self.root, uname),
+                                 ["/sbin/shutdown", "-r", when, system.MESSAGE], uname)
 
-    def test_elsewhere_the_caller_waits_itself(self) -> None:
+    def test_busybox_openrc_and_sysvinit_make_the_caller_wait_itself(self) -> None:
         self.write("sbin/reboot", mode=0o755)
         self.assertEqual(system.reboot_argv(60, self.root), ["wait", "/sbin/reboot"])
         self.write("sbin/shutdown", mode=0o755)
@@ -109,9 +112,33 @@ class Commands(Case):
             events.append(list(argv))
             return command.Result(0, b"", b"", False, False)
 
-        world = base.World(run=run, sleep=events.append)
+        world = base.World(run=run, sleep=events.append, root=self.root)
         system.reboot(["wait", "/sbin/reboot"], 90, world)
         self.assertEqual(events, [90, ["/sbin/reboot"]])
+
+    def waiting(self, delay: int = 90, **fields: Any) -> List[object]:
+        events: List[object] = []
+
+        def run(argv: Sequence[str], env: Any, stdin: bytes = b"", **options: Any) -> Any:
+            events.append((argv[0], stdin))
+            if argv[0].endswith("wall"):
+                raise command.CommandError("wall: cannot be started")
+            return command.Result(0, b"", b"", False, False)
+
+        world = base.World(run=run, sleep=events.append, root=self.root, **fields)
+        system.reboot(["wait", "/sbin/reboot"], delay, world)
+        return events
+
+    def test_who_is_logged_in_is_told_before_the_wait_as_far_as_possible(self) -> None:
+        self.assertEqual(self.waiting(), [90, ("/sbin/reboot", b"")])
+        self.write("usr/bin/wall", mode=0o755)
+        text = b"QualvoSec: reboot after patching, in 90 seconds\n"
+        self.assertEqual(self.waiting(), [("/usr/bin/wall", text), 90, ("/sbin/reboot", b"")])
+        self.assertEqual(self.waiting(0), [0, ("/sbin/reboot", b"")])
+
+    def test_a_signal_during_the_wait_cancels_the_reboot(self) -> None:
+        with self.assertRaisesRegex(base.Refused, "cancelled by a signal"):
+            self.waiting(stopped=lambda: True)
 
     def test_a_command_that_fails_is_refused_with_its_words(self) -> None:
         world = base.World(run=lambda argv, env, **_: command.Result(1, b"", b"no\n", False, False))
@@ -125,11 +152,18 @@ class Boots(Case):
         self.assertEqual(system.boot_id(self.root), "a-b-c")
 
     def test_a_bsd_is_asked_for_its_boot_time(self) -> None:
-        def run(argv: Sequence[str], env: Any, **options: Any) -> command.Result:
-            self.assertEqual(list(argv), ["/sbin/sysctl", "-n", "kern.boottime"])
-            return command.Result(0, b"1795400000\n", b"", False, False)
+        said = ""
 
-        self.assertEqual(system.boot_id(self.root, run), "1795400000")
+        def run(argv: Sequence[str], env: Any, **options: Any) -> command.Result:
+            self.assertEqual(list(argv), ["sysctl", "-n", "kern.boottime"])
+            self.assertIn("/sbin", env["PATH"].split(":"))
+            return command.Result(0, said.encode("ascii"), b"", False, False)
+
+        for said in ("{ sec = 1795400000, usec = 612345 } Mon Nov 23 02:13:20 2026\n",
+                     "Mon Nov 23 02:13:20 2026\n"):
+            self.assertEqual(system.boot_id(self.root, run), said.strip())
+            # The client tells these words from its own digits, see client/outlook.py.
+            self.assertFalse(said.strip().isdigit())
 
 
 class Launching(Case):

@@ -2,9 +2,9 @@
 """One adapter for each package manager; all have the shape of managers.base.Manager.
 
 The choice is made by what the system calls itself; of the adapters for that system the
-first is taken whose program exists. `package_manager:` in helper.conf overrides it. A
-system that no adapter serves, or whose packages come as one image, is `unsupported`,
-never guessed at. Facts: os-release(5), uname(1).
+first is taken whose program exists. `package_manager:` in helper.conf overrides it, but
+not for a system whose packages come as one image. A system that no adapter serves is
+`unsupported`, never guessed at. Facts: os-release(5), uname(1).
 """
 
 import os
@@ -50,13 +50,23 @@ KINDS: Dict[str, Kind] = {
 # What is known and not served, and why: said instead of "no package manager".
 UNSERVED = {
     "darwin": "macOS: softwareupdate cannot install updates unattended",
+    "opensuse-microos": "a transactional system (transactional-update)",
+    "opensuse-leap-micro": "a transactional system (transactional-update)",
+    "opensuse-aeon": "a transactional system (transactional-update)",
+    "opensuse-kalpa": "a transactional system (transactional-update)",
+    "sle-micro": "a transactional system (transactional-update)",
+    "sl-micro": "a transactional system (transactional-update)",
     "opensuse-tumbleweed": "its updates are whole distribution upgrades, which remove packages",
     "opensuse-slowroll": "its updates are whole distribution upgrades, which remove packages",
     "steamos": "packages come as one image",
     "nixos": "packages come from one configuration, not one by one",
 }
-TRANSACTIONAL = "usr/sbin/transactional-update"
-IMAGE_MARKS = (("run/ostree-booted", "an image-based system (ostree, bootc)"),)
+IMAGE_MARK = "run/ostree-booted"
+IMAGE_BASED = "an image-based system (ostree, bootc)"
+# What tells such a system where its root is read-only; elsewhere it may just be installed.
+IMAGE_PROGRAMS = (("usr/sbin/transactional-update",
+                   "a transactional system (transactional-update)"),
+                  ("usr/bin/bootc", IMAGE_BASED), ("usr/bin/rpm-ostree", IMAGE_BASED))
 
 
 def parse_os_release(text: str) -> List[str]:
@@ -74,22 +84,28 @@ def choose(os_release: str, uname: str, override: str, world: base.World) -> bas
     """
     systems = parse_os_release(os_release) if uname == "Linux" else [uname.lower()]
     own = systems[0] if systems else uname
-    for mark, what in IMAGE_MARKS:
-        if os.path.exists(os.path.join(world.root, mark)):
-            raise base.Unsupported("%s: %s is not supported" % (own, what))
-    if os.path.exists(os.path.join(world.root, TRANSACTIONAL)) and _read_only_root(world.root):
-        raise base.Unsupported("%s: a transactional system (transactional-update) is not supported"
-                               % own)
+    image = _image(world.root)
+    if image:
+        raise base.Unsupported("%s: not supported: %s" % (own, image))
     if override != "auto":
         return _first([override], world)
-    if own in UNSERVED:
-        raise base.Unsupported("%s: not supported: %s" % (own, UNSERVED[own]))
     for system in systems:
+        if system in UNSERVED:
+            raise base.Unsupported("%s: not supported: %s" % (own, UNSERVED[system]))
         family = [name for name, kind in KINDS.items() if system in kind.systems]
         if family:
             return _first(family, world)
     raise base.Unsupported("%s: no package manager of this system is supported (known: %s)"
                            % (own, ", ".join(sorted(KINDS))))
+
+
+def _image(root: str) -> str:
+    """Say which kind of image this system runs from, "" if its packages are single ones."""
+    if os.path.exists(os.path.join(root, IMAGE_MARK)):
+        return IMAGE_BASED
+    kinds = [what for program, what in IMAGE_PROGRAMS
+             if os.path.exists(os.path.join(root, program))]
+    return kinds[0] if kinds and _read_only_root(root) else ""
 
 
 def _read_only_root(root: str) -> bool:
@@ -113,6 +129,8 @@ def _first(family: List[str], world: base.World) -> base.Manager:
             return manager
         except base.Unsupported as error:
             missing.append(str(error))
+    if "dnf" in family and os.path.exists(os.path.join(world.root, "usr/bin/yum")):
+        missing.append("yum 3 is not supported")
     raise base.Unsupported("; ".join(missing))
 
 

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What differs between systems besides the package manager: boots, reboots, detached processes.
 
-shutdown(8) of systemd and of the BSDs takes a delay in whole minutes and returns at
-once; elsewhere it would stay in the foreground, so the caller, which is detached, waits
-itself. Linux names each boot by a random id, the BSDs by its time. Under systemd the
-transaction becomes a unit of its own with a fixed name: outside the sandbox and the control
-group of the daemon's service, which an upgrade of this product restarts, and never twice
-at a time. There is no way back into the daemon's sandbox if that fails. Elsewhere a
-session of its own is enough. Facts: shutdown(8), systemd-run(1), systemd.kill(5).
+shutdown(8) of systemd and the BSDs takes a delay in whole minutes, tells whoever is logged
+in, and returns at once. Those of sysvinit and OpenRC stay in the foreground, busybox has
+none: there the caller, which is detached, tells them by wall(1) and waits itself, and a
+signal to it cancels the reboot. Linux names each boot by a random id, the BSDs by its time.
+Under systemd the transaction becomes a unit of its own with a fixed name: outside the
+sandbox and the control group of the daemon's service, which an upgrade of this product
+restarts, and never twice at a time. There is no way back into that sandbox if this fails.
+Elsewhere a session of its own is enough. Facts: shutdown(8), systemd-run(1), wall(1).
 """
 
 import os
@@ -28,6 +29,7 @@ SYSTEMD_RUN = ["--quiet", "--wait", "--collect", "--unit=qualvosec-run", "-p", "
 # Properties that older versions of systemd do not know and refuse (systemd's NEWS).
 SYSTEMD_SINCE = ((240, "Type=exec"), (243, "OOMPolicy=continue"))
 _BOOT_ID = "proc/sys/kernel/random/boot_id"
+_WALL = ("usr/bin/wall", "bin/wall")
 _PROGRAMS = ("sbin/shutdown", "usr/sbin/shutdown", "sbin/reboot", "usr/sbin/reboot")
 
 
@@ -37,7 +39,7 @@ def boot_id(root: str = "/", run: Callable[..., command.Result] = command.run) -
         with open(os.path.join(root, _BOOT_ID), encoding="ascii") as file:
             return file.read().strip()
     except OSError:
-        result = run(["/sbin/sysctl", "-n", "kern.boottime"], ENVIRONMENT, deadline_s=10)
+        result = run(["sysctl", "-n", "kern.boottime"], ENVIRONMENT, deadline_s=10)
         return result.stdout.decode("ascii", "replace").strip()[:100]
 
 
@@ -60,7 +62,10 @@ def reboot_argv(delay_s: int, root: str = "/", uname: str = "Linux") -> List[str
 def reboot(argv: List[str], delay_s: int, world: base.World) -> None:
     """Give the command of reboot_argv(); raises Refused if the system does not take it."""
     if argv[0] == "wait":
+        _announce(delay_s, world)
         world.sleep(delay_s)
+        if world.stopped():
+            raise base.Refused("reboot: cancelled by a signal")
         argv = argv[1:]
     try:
         result = world.run(argv, ENVIRONMENT, deadline_s=COMMAND_S)
@@ -70,6 +75,20 @@ def reboot(argv: List[str], delay_s: int, world: base.World) -> None:
         text = (result.stderr or result.stdout).decode("utf-8", "replace").strip()
         raise base.Refused("reboot: %s: exit code %d: %s"
                            % (argv[0], result.returncode, text[:200]))
+
+
+def _announce(delay_s: int, world: base.World) -> None:
+    """Tell everybody who is logged in; that this fails stops no reboot."""
+    found = ["/" + name for name in _WALL if os.access(os.path.join(world.root, name), os.X_OK)]
+    if not found or not delay_s:
+        return
+    text = "%s, in %d seconds\n" % (MESSAGE, delay_s)
+    try:
+        # Read from its input by every wall(1); some take a word for the name of a file.
+        world.run(found[:1], ENVIRONMENT, stdin=text.encode("ascii"),
+                  deadline_s=COMMAND_S)
+    except command.CommandError as error:
+        world.tell("%s" % error)
 
 
 def launch(root: str = "/", run: Callable[..., command.Result] = command.run) -> str:
