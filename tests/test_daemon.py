@@ -302,6 +302,20 @@ class Once(DaemonCase):
         self.assertEqual((code, out), (0, "patch is false\n"))
         self.assertEqual(len(self.edge.fetches()), 1)
 
+    def test_a_dry_run_asks_for_what_the_daemon_would_accept(self) -> None:
+        self.configure(allowed_signers="/etc/signers", audience="plant-a")
+        self.edge.publish(Policy(patch=False), serial=7, signature="good")
+        self.run_once("once")
+        self.run_once("once", "--dry-run")
+        self.run_once("policy", "--manifest", "http://127.0.0.1:2/other.yaml")
+        daily, dry, other = self.edge.fetches()
+        self.assertEqual((dry["allowed_signers"], dry["audience"], dry["serial"]),
+                         ("/etc/signers", "plant-a", 7))
+        self.assertEqual((daily["allowed_signers"], daily["serial"]), ("/etc/signers", 0))
+        # A look at any other manifest is nobody's but the asker's.
+        self.assertEqual((other["allowed_signers"], other["audience"], other["serial"]),
+                         ("", "", 0))
+
     def test_what_is_wrong_is_told_and_ends_with_one(self) -> None:
         self.edge.publish(None, "unlisted")
         code, _, said = self.run_once("once")

@@ -143,6 +143,9 @@ CASES = [
     Case("a status of four digits", hostile.says(b"HTTP/1.1 2000 OK\r\n\r\n"), "HTTP"),
     Case("206", hostile.answers(b"a: 1\n", "206 Partial Content"), "answered 206"),
     Case("204", hostile.answers(b"", "204 No Content"), "answered 204"),
+    # nginx says so to who has no client certificate, or a wrong one.
+    Case("400", hostile.answers(b"", "400 Bad Request"),
+         "answered 400: allow this host to read the file, and check client_cert"),
     Case("401", hostile.answers(b"", "401 No"), "answered 401: allow this host"),
     Case("404", hostile.answers(b"gone", "404 Not Found"), "answered 404: publish the file"),
     Case("500", hostile.answers(b"", "500 Oops"), "answered 500: look into"),

@@ -351,8 +351,8 @@ def _refusal(answer: http.client.HTTPResponse, date: int) -> DownloadError:
     if 300 <= status < 400:
         advice = ("configure the final address: redirects are refused, this one points to %s"
                   % (_show(_field(answer, "Location")) or "nowhere"))
-    elif status in (401, 403):
-        advice = "allow this host to read the file"
+    elif status in (400, 401, 403):
+        advice = "allow this host to read the file, and check client_cert if one is asked for"
     elif status in (404, 410):
         advice = "publish the file, or correct server and manifest"
     elif status >= 500 or status == 429:

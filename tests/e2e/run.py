@@ -30,6 +30,7 @@ from tests.e2e import cases_hardened  # noqa: E402
 from tests.e2e import cases_interrupted  # noqa: E402
 from tests.e2e import cases_late  # noqa: E402
 from tests.e2e import cases_runs  # noqa: E402
+from tests.e2e import cases_trust  # noqa: E402
 from tests.e2e import container  # noqa: E402
 from tests.e2e import leftovers  # noqa: E402
 from tests.e2e import system  # noqa: E402
@@ -44,7 +45,7 @@ PROGRAMS = (
 )
 CASES: List[trial.Case] = (
     cases_runs.CASES + cases_faults.CASES + cases_interrupted.CASES + cases_abuse.CASES
-    + cases_hardened.CASES + cases_late.CASES
+    + cases_hardened.CASES + cases_late.CASES + cases_trust.CASES
 )
 
 

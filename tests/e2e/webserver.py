@@ -9,6 +9,7 @@ the container's reboots, meets no port of the machine, and its access log is evi
 import os
 import subprocess
 import time
+from typing import Dict
 from typing import List
 from typing import Optional
 
@@ -43,6 +44,7 @@ class WebServer:
     def __init__(self, netns: str, work: str, repo: str, shipped: str) -> None:
         self.www = os.path.join(work, "www")
         self.access_log = os.path.join(work, "access.log")
+        self.tls: Dict[str, str] = {}   # directives; with any, the manifest is behind https
         self._netns = netns
         self._work = work
         self._repo = repo
@@ -50,11 +52,11 @@ class WebServer:
         self._process: Optional["subprocess.Popen[bytes]"] = None
 
     def _manifest_server(self) -> str:
-        """The shipped server block with this trial's listener and paths in it, without TLS."""
+        """The shipped server block with this trial's listener, paths and TLS, or none, in it."""
         with open(self._shipped, encoding="utf-8") as file:
             lines = file.read().splitlines()
         values = {
-            "listen": "127.0.0.1:%d" % MANIFEST_PORT,
+            "listen": "127.0.0.1:%d%s" % (MANIFEST_PORT, " ssl" if self.tls else ""),
             "root": self.www,
             "access_log": self.access_log + " combined",
         }
@@ -69,6 +71,8 @@ class WebServer:
                     continue
                 seen.add(words[0])
                 line = "    %s %s;" % (words[0], values[words[0]])
+                if words[0] == "listen":
+                    line += "".join("\n    %s %s;" % item for item in self.tls.items())
             out.append(line)
         missing = sorted(set(values) - seen)
         if missing:

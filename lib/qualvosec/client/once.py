@@ -16,13 +16,13 @@ from qualvosec import command
 from qualvosec import files
 from qualvosec import paths
 from qualvosec import useragent
+from qualvosec.client import acceptance
 from qualvosec.client import condition
 from qualvosec.client import config as configuration
 from qualvosec.client import fetchreply
 from qualvosec.client import host
 from qualvosec.client import plan
 from qualvosec.client import state as states
-from qualvosec.client.acceptance import fetch_argv
 from qualvosec.client.config import Config
 from qualvosec.client.daemon import check_owner
 from qualvosec.client.daemon import take_lock
@@ -81,13 +81,19 @@ def _tell(engine: Engine) -> int:
 
 
 def fetch(config: Config, fqdn: str) -> fetchreply.Reply:
-    """Ask the server once, without a report and without the cache; raises FetchError."""
+    """Ask the server once, without a report and without the cache; raises FetchError.
+
+    What the daemon would refuse (unsigned, old, another fleet's) is refused here, too.
+    """
+    found = acceptance.peek(config, fqdn)
     request = fetchreply.request_line(
         url=config.url(), fqdn=fqdn, user_agent=useragent.write(paths.VERSION, fqdn),
+        allowed_signers=config.allowed_signers, audience=config.audience,
+        serial=found.reply.serial if found else 0, sha256=found.reply.sha256 if found else "",
         ca_file=config.ca_file, client_cert=config.client_cert, client_key=config.client_key,
         proxy=config.proxy, deadline_s=int(FETCH_S) - 15)
-    ended = command.run(fetch_argv(), {"PATH": command.FIXED_PATH, "LC_ALL": "C", "HOME": "/"},
-                        request, FETCH_S)
+    env = {"PATH": command.FIXED_PATH, "LC_ALL": "C", "HOME": "/"}
+    ended = command.run(acceptance.fetch_argv(), env, request, FETCH_S)
     try:
         reply = fetchreply.parse_reply(ended.stdout)
     except ValueError as error:
