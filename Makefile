@@ -69,6 +69,8 @@ help:
 	@echo 'make e2e             patch and reboot a Debian in a container (root, Debian mirror)'
 	@echo 'make bench-idle      memory and wake-ups of the daemon (SCALE=small: under a minute);'
 	@echo '                     bench-admin (needs mawk): a million lines of access log;'
+	@echo '                     bench-health: the health check under a flood; bench-trust:'
+	@echo '                     hostile servers and signatures;'
 	@echo '                     also bench-time, bench-fleet (a fleet and nginx), and bench-manifest,'
 	@echo '                     which needs PyYAML'
 	@echo 'make install         client, admin tool and server'
@@ -103,6 +105,12 @@ bench-idle:
 
 bench-admin:
 	@PYTHONDONTWRITEBYTECODE=1 SCALE='$(SCALE)' $(PYTHON) tests/bench_admin.py
+
+bench-health:
+	@PYTHONDONTWRITEBYTECODE=1 SCALE='$(SCALE)' $(PYTHON) tests/bench_health.py
+
+bench-trust:
+	@PYTHONDONTWRITEBYTECODE=1 SCALE='$(SCALE)' $(PYTHON) tests/bench_trust.py
 
 bench-time:
 	@PYTHONDONTWRITEBYTECODE=1 SCALE='$(SCALE)' $(PYTHON) tests/bench_time.py
@@ -176,7 +184,7 @@ uninstall:
 	@$(INSTALL) uninstall
 
 .PHONY: help dist packages freebsd-package demo test long e2e bench-idle \
-	bench-admin bench-time bench-fleet bench-manifest \
+	bench-admin bench-health bench-trust bench-time bench-fleet bench-manifest \
 	install install-client install-admin install-server \
 	install-part install-linux install-openrc install-freebsd install-openbsd install-netbsd \
 	install-users uninstall
