@@ -8,12 +8,10 @@ replace an installed package by another one is left out, too. After the download
 nothing touches the network (-C). Facts: dnf(8), dnf5(8), dnf.conf(5).
 """
 
-import os
 import re
 from typing import Collection
 from typing import Dict
 from typing import List
-from typing import Optional
 from typing import Sequence
 from typing import Set
 from typing import Tuple
@@ -39,18 +37,13 @@ _NOTHING = "Nothing to do"
 _INSTALL_ONLY = re.compile(r"kernel|kmod-|gpg-pubkey")
 
 
-class Dnf(base.Manager):
+class Dnf(rpm.RpmManager):
     """dnf 4; `Dnf5` differs in the form of some answers and in its lock."""
 
     name = "dnf"
     bounded: Tuple[str, ...] = ("--setopt=exit_on_lock=True",)
     pid_files: Tuple[str, ...] = PID_FILES
     record_locks: Tuple[str, ...] = rpm.LOCKS
-
-    def __init__(self, world: base.World) -> None:
-        super().__init__(world)
-        self.rpm = rpm.Rpm(self.call, self.program)
-        self.may_simulate = os.geteuid() == 0
 
     def busy(self) -> str:
         """See base.Manager."""
@@ -60,7 +53,7 @@ class Dnf(base.Manager):
         """See base.Manager: an update that was cut short leaves both versions installed."""
         seen: Dict[str, str] = {}
         doubled: List[str] = []
-        for row in self.rpm.rows():
+        for row in self.rows():
             if row.key in seen and not _INSTALL_ONLY.match(row.name):
                 doubled.append("%s %s and %s" % (row.key, seen[row.key], row.evr))
             seen[row.key] = row.evr
@@ -84,14 +77,10 @@ class Dnf(base.Manager):
         end = min(until, self.world.now() + REFRESH_S)
         self._checked(self.call(argv, system.ENVIRONMENT, end), "makecache")
 
-    def installed(self) -> Dict[str, str]:
-        """See base.Manager."""
-        return rpm.newest(self.rpm.rows())
-
     def plan(self, selection: base.Selection, detail: bool = False) -> base.Plan:
         """See base.Manager."""
-        rows = self.rpm.rows()
-        own = next((row.arch for row in rows if row.name == "rpm"), "")
+        rows = self.rows()
+        own = rpm.own_arch(rows)
         installed = rpm.newest(rows)
         offered = self._upgrades([])
         every = self._upgrades(["--disableexcludes=all"])
@@ -104,13 +93,8 @@ class Dnf(base.Manager):
             for name in _updates(urgent, installed, own):
                 if name in updates:
                     updates[name] = updates[name]._replace(security=True)
-        if not self.may_simulate:
-            found = settle.Pending(updates, installed, known, held,
-                                   (settle.NOT_SIMULATED % self.name,))
-            return settle.plan(self.name, selection, found, settle.assume(updates))
-        found = settle.Pending(updates, installed, known, held)
-        return settle.plan(self.name, selection, found,
-                           lambda excluded: self._simulate(excluded, installed, own))
+        return self.settled(selection, settle.Pending(updates, installed, known, held),
+                            lambda excluded: self._simulate(excluded, installed, own))
 
     def _simulate(self, excluded: Set[str], installed: Dict[str, str],
                   own: str) -> settle.Simulation:
@@ -152,14 +136,6 @@ class Dnf(base.Manager):
     def _commit(self, argv: List[str]) -> None:
         """Run what changes the system: no deadline, never signalled, output to the log."""
         self._checked(self.call(argv, system.ENVIRONMENT, logged=True), argv[-1])
-
-    def leftovers(self) -> Dict[str, int]:
-        """See base.Manager."""
-        return rpm.leftovers(self.world.root)
-
-    def reboot_reasons(self) -> Optional[List[str]]:
-        """See base.Manager."""
-        return rpm.reboot_reasons(self.rpm.rows(), self.world.root, os.uname().release)
 
     def _query(self, words: Sequence[str]) -> str:
         argv = [self.program(self.name), "-q", "-C"] + list(words)

@@ -10,7 +10,6 @@ Facts: rpm(8), rpm-version(7), dnf needs-restarting.
 
 import os
 import re
-from typing import Callable
 from typing import Dict
 from typing import List
 from typing import NamedTuple
@@ -19,6 +18,7 @@ from typing import Tuple
 
 from qualvosec.helper.managers import base
 from qualvosec.helper.managers import kernel
+from qualvosec.helper.managers import settle
 from qualvosec.helper.managers import system
 
 QUERY = "%{NAME}\\t%{EPOCHNUM}\\t%{VERSION}\\t%{RELEASE}\\t%{ARCH}\\t%{INSTALLTIME}\\n"
@@ -42,16 +42,16 @@ class Row(NamedTuple):
     time: int
 
 
-class Rpm:
-    """Queries of one rpm database; `call` is Manager.call, `program` Manager.program."""
+class RpmManager(base.Manager):
+    """What dnf and zypper do alike, above one rpm database."""
 
-    def __init__(self, call: Callable[..., base.Answer], program: Callable[[str], str]) -> None:
-        self.call, self.program = call, program
+    def __init__(self, world: base.World) -> None:
+        super().__init__(world)
+        self.may_simulate = os.geteuid() == 0
 
     def rows(self) -> List[Row]:
         """Return every installed package; raises ManagerError when rpm cannot say."""
-        argv = [self.program("rpm"), "-qa", "--qf", QUERY]
-        answer = self.call(argv, system.ENVIRONMENT)
+        answer = self.call([self.program("rpm"), "-qa", "--qf", QUERY], system.ENVIRONMENT)
         if answer.code != 0:
             raise base.ManagerError("rpm -qa: %s" % failure(answer.text))
         fields = [line.split("\t") for line in answer.out.splitlines() if line]
@@ -61,6 +61,31 @@ class Rpm:
         return [Row(key(row[0], row[4], own), evr(row[1], row[2], row[3]), row[0], row[4],
                     int(row[5]))
                 for row in fields if row[0] != "gpg-pubkey"]
+
+    def installed(self) -> Dict[str, str]:
+        """See base.Manager."""
+        return newest(self.rows())
+
+    def leftovers(self) -> Dict[str, int]:
+        """See base.Manager."""
+        return leftovers(self.world.root)
+
+    def reboot_reasons(self) -> Optional[List[str]]:
+        """See base.Manager."""
+        return reboot_reasons(self.rows(), self.world.root, os.uname().release)
+
+    def settled(self, selection: base.Selection, found: settle.Pending,
+                simulate: settle.Simulate) -> base.Plan:
+        """Return the plan; both let nobody but root simulate: others see what is wanted."""
+        if not self.may_simulate:
+            found = found._replace(warnings=(settle.NOT_SIMULATED % self.name,))
+            simulate = settle.assume(found.updates)
+        return settle.plan(self.name, selection, found, simulate)
+
+
+def own_arch(rows: List[Row]) -> str:
+    """Return the architecture of rpm itself, "" if it is not among the packages."""
+    return next((row.arch for row in rows if row.name == "rpm"), "")
 
 
 def key(name: str, arch: str, own: str) -> str:

@@ -43,15 +43,10 @@ _MULTIVERSION = re.compile(r"kernel|gpg-pubkey|.*-kmp-")
 _LOCKS_PATH = re.compile(rb"(?m)^[ \t]*locksfile\.path[ \t]*=[ \t]*(\S+)")
 
 
-class Zypper(base.Manager):
+class Zypper(rpm.RpmManager):
     """zypper for systems whose root is writable; see managers/__init__.py for the others."""
 
     name = "zypper"
-
-    def __init__(self, world: base.World) -> None:
-        super().__init__(world)
-        self.rpm = rpm.Rpm(self.call, self.program)
-        self.may_simulate = os.geteuid() == 0
 
     def busy(self) -> str:
         """See base.Manager."""
@@ -60,7 +55,7 @@ class Zypper(base.Manager):
     def _doubled(self) -> Dict[str, List[rpm.Row]]:
         """Return what is installed in two versions and should not be, oldest first."""
         found: Dict[str, List[rpm.Row]] = {}
-        for row in self.rpm.rows():
+        for row in self.rows():
             if not _MULTIVERSION.match(row.name):
                 found.setdefault(row.key, []).append(row)
         latest = {key: rpm.newest(rows)[key] for key, rows in found.items()}
@@ -96,14 +91,10 @@ class Zypper(base.Manager):
         end = min(until, self.world.now() + REFRESH_S)
         self._checked(self.call(self._argv(["refresh"]), system.ENVIRONMENT, end), "refresh")
 
-    def installed(self) -> Dict[str, str]:
-        """See base.Manager."""
-        return rpm.newest(self.rpm.rows())
-
     def plan(self, selection: base.Selection, detail: bool = False) -> base.Plan:
         """See base.Manager."""
-        rows = self.rpm.rows()
-        own = next((row.arch for row in rows if row.name == "rpm"), "")
+        rows = self.rows()
+        own = rpm.own_arch(rows)
         installed = rpm.newest(rows)
         updates: Dict[str, base.Package] = {}
         for item in text.parse_updates(self._query(["list-updates", "-a"])):
@@ -116,13 +107,8 @@ class Zypper(base.Manager):
         patterns = text.parse_locks(self._query(["locks"]))
         held = [name for name in updates
                 if any(names.matches(pattern, name.partition(":")[0]) for pattern in patterns)]
-        if not self.may_simulate:
-            found = settle.Pending(updates, installed, known, held,
-                                   (settle.NOT_SIMULATED % self.name,))
-            return settle.plan(self.name, selection, found, settle.assume(updates))
-        found = settle.Pending(updates, installed, known, held)
-        return settle.plan(self.name, selection, found,
-                           lambda excluded: self._simulate(excluded, installed, own))
+        return self.settled(selection, settle.Pending(updates, installed, known, held),
+                            lambda excluded: self._simulate(excluded, installed, own))
 
     def _mark_security(self, updates: Dict[str, base.Package], own: str) -> bool:
         """Mark what a needed security patch wants; say whether there are patches at all."""
@@ -178,13 +164,9 @@ class Zypper(base.Manager):
         answer = self.call(argv, environment or system.ENVIRONMENT, logged=True)
         return self._checked(answer, "update", (0, REBOOT, AGAIN)).code
 
-    def leftovers(self) -> Dict[str, int]:
-        """See base.Manager."""
-        return rpm.leftovers(self.world.root)
-
     def reboot_reasons(self) -> Optional[List[str]]:
         """See base.Manager; old zyppers do not know needs-rebooting."""
-        reasons = rpm.reboot_reasons(self.rpm.rows(), self.world.root, os.uname().release)
+        reasons = super().reboot_reasons()
         for name in ("/run/reboot-needed", "/var/run/reboot-needed"):
             if os.path.exists(self.path(name)) and not reasons:
                 reasons = ["%s exists" % name]
