@@ -131,6 +131,15 @@ class StatusLine(unittest.TestCase):
         self.assertEqual(code, 2)
         self.assertTrue(text.startswith("QUALVOSEC CRITICAL - web01.example.org is not in the"))
 
+    def test_the_line_names_a_few_other_tools_and_the_object_all(self) -> None:
+        good = statusline.Status(0, "fine", {"healthy": True})
+        self.assertEqual(statusline.beside(good, []).text, "fine")
+        lines = ["one", "two", "three", "four", "five"]
+        found = statusline.beside(good, lines)
+        self.assertEqual((found.code, found.text), (1, "one; two; three; and 2 more"))
+        self.assertEqual(found.detail, {"healthy": True, "other_tools": lines})
+        self.assertEqual(statusline.beside(good._replace(code=3), lines).code, 3)
+
     def test_an_answer_that_is_no_status_is_critical_not_a_traceback(self) -> None:
         for value in ({}, {"healthy": 1}, {"healthy": False, "reasons": 3}):
             with self.subTest(value=value):

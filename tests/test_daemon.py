@@ -4,6 +4,7 @@
 import http.client
 import json
 import os
+import selectors
 import shutil
 import signal
 import socket
@@ -14,8 +15,11 @@ import time
 import unittest
 from typing import Any
 from typing import Dict
+from typing import List
 from typing import Tuple
+from unittest import mock
 
+from qualvosec.client import daemon
 from qualvosec.client import fetchreply
 from qualvosec.manifest.policy import Policy
 
@@ -255,6 +259,53 @@ class Reload(DaemonCase):
         while len(self.edge.fetches()) < 2:
             self.assertLess(time.monotonic(), end, self.log())
             time.sleep(0.02)
+
+
+class Lookouts(unittest.TestCase):
+    """The child that looks for other tools, whatever becomes of it."""
+
+    def look(self, lookout: daemon.Lookout, argv: List[str], now: float = 0.0) -> List[str]:
+        """Let the child run to its end; the warnings."""
+        with mock.patch.object(daemon, "look_argv", lambda: argv), \
+                mock.patch.object(daemon.log, "warning") as warning:
+            while lookout.tick(now, "warn"):
+                for key, mask in self.selector.select(0.05):
+                    key.data.handle(key, mask)
+        return [call[0][0] for call in warning.call_args_list]
+
+    def setUp(self) -> None:
+        self.selector = selectors.DefaultSelector()
+        self.addCleanup(self.selector.close)
+
+    def says(self, text: str) -> List[str]:
+        return [sys.executable, "-IS", "-c", "print(%r)" % text]
+
+    def test_each_tool_is_told_once_and_forgotten_when_it_is_gone(self) -> None:
+        lookout = daemon.Lookout(self.selector)
+        told = self.look(lookout, self.says('["one"]'))
+        self.assertEqual(told, ["another tool patches this host: one"])
+        self.assertEqual(self.look(lookout, self.says('["never asked"]'), 6 * 3600 - 1), [])
+        self.assertEqual(self.look(lookout, self.says('["one", "two"]'), 6 * 3600),
+                         ["another tool patches this host: two"])
+        self.assertEqual(lookout.found, ("one", "two"))
+        self.assertEqual(self.look(lookout, self.says("[]"), 12 * 3600), [])
+        self.assertEqual(lookout.found, ())
+
+    def test_ignored_they_are_forgotten_and_looked_for_at_once_when_that_ends(self) -> None:
+        lookout = daemon.Lookout(self.selector)
+        self.look(lookout, self.says('["one"]'))
+        self.assertFalse(lookout.tick(1.0, "ignore"))
+        self.assertEqual(lookout.found, ())
+        self.assertEqual(len(self.look(lookout, self.says('["one"]'), 2.0)), 1)
+
+    def test_a_child_that_fails_is_told_and_leaves_what_was_found(self) -> None:
+        for argv in (self.says("Traceback"), self.says("7"), [sys.executable, "-c", "exit(3)"],
+                     ["/nonexistent/python"]):
+            lookout = daemon.Lookout(self.selector)
+            lookout.found = ("one",)
+            told = self.look(lookout, argv)
+            self.assertEqual([line[:32] for line in told], ["other tools cannot be looked for"])
+            self.assertEqual(lookout.found, ("one",))
 
 
 class Packages(DaemonCase):

@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Which adapter serves which system, and what is said where none does."""
 
+import glob
 import os
+import re
+import unittest
 from typing import Dict
 from typing import Tuple
 
 from qualvosec.helper import managers
 from qualvosec.helper.managers import base
 
+from tests import ROOT
 from tests import fakemanager
 
 # What the systems' own os-release files say.
@@ -90,3 +94,20 @@ class Choice(fakemanager.Case):
         self.write("proc/mounts", "rootfs / rootfs rw 0 0\n/dev/sda / btrfs ro,relatime 0 0\n")
         with self.assertRaisesRegex(base.Unsupported, "transactional-update"):
             self.choose("ID=sles\nID_LIKE=suse\n")
+
+
+class Documentation(unittest.TestCase):
+    """docs/package-managers.md says which adapter was tried on the real thing."""
+
+    def test_every_adapter_has_its_row_and_only_those_with_a_real_test_say_so(self) -> None:
+        with open(os.path.join(ROOT, "docs/package-managers.md"), encoding="utf-8") as file:
+            part = file.read().partition("## What is tried")[2].partition("\n## ")[0]
+        told = dict(re.findall(r"(?m)^\| ([a-z0-9]+) \| [^|]* \| (for real|stand-in)", part))
+        self.assertEqual(set(told), set(managers.KINDS))
+        tried = set()
+        for path in glob.glob(os.path.join(ROOT, "tests", "real_*.py")):
+            with open(path, encoding="utf-8") as file:
+                tried.update(name.lower() for name in re.findall(
+                    r"(?m)^class Real(\w+)\(.*RealHost\)", file.read()))
+            tried.update({"apt"} if path.endswith("real_apt.py") else ())
+        self.assertEqual({name for name, how in told.items() if how == "for real"}, tried)

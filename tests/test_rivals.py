@@ -272,7 +272,7 @@ class Cron(Case):
         self.write("usr/local/etc/periodic/weekly/900.upgrade", "#!/bin/sh\npkg upgrade -qy\n",
                    0o755)
         self.write("etc/periodic/daily/upgrade", "#!/bin/sh\napk -U upgrade\n", 0o755)
-        self.write("etc/cron.weekly/yum", "#!/bin/bash\nyum -y update\n", 0o755)
+        self.write("etc/cron.weekly/yum", "#!/usr/bin/env bash\nyum -y update\n", 0o755)
         self.write("etc/daily.local", "syspatch\npkg_add -uI\n")
         self.write("var/cron/tabs/root", "0 5 * * * pkgin -y upgrade\n")
         self.assertEqual([(rival.name, rival.does) for rival in self.found()], [
@@ -289,7 +289,9 @@ class Cron(Case):
 
     def test_what_cron_does_not_run_is_not_named(self) -> None:
         self.write("etc/cron.daily/upgrade", "#!/bin/sh\napt-get -y upgrade\n")
-        self.write("etc/cron.daily/program", "#!/usr/bin/perl\napt-get -y upgrade\n", 0o755)
+        for name, first in (("perl", "#!/usr/bin/perl"), ("python", "#!/usr/bin/env python3"),
+                            ("binary", "\x7fELF\0")):
+            self.write("etc/cron.daily/" + name, first + "\napt-get -y upgrade\n", 0o755)
         self.write("etc/cron.d/old.rpmsave", "@daily root yum -y update\n")
         self.write("etc/cron.d/report", "@daily root yum -q check-update; freebsd-update cron\n"
                    "@weekly root apt-get -y -d upgrade\n@reboot root echo pkg upgrade -y\n"

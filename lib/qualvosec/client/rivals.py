@@ -36,6 +36,7 @@ _SCRIPTS = tuple("etc/cron." + often for often in ("hourly", "daily", "weekly", 
     folder + often for folder in ("etc/periodic/", "usr/local/etc/periodic/")
     for often in ("15min", "hourly", "daily", "weekly", "monthly"))
 _LOCAL_SCRIPTS = ("etc/daily.local", "etc/weekly.local", "etc/monthly.local")
+_SHELL = re.compile(r"#!.*\b[a-z]{0,2}sh\b")
 # Where administrators keep scripts of their own: looked into when something starts them.
 _HOMEMADE = ("/usr/local/", "/opt/", "/etc/", "/srv/")
 
@@ -140,7 +141,7 @@ def _scripts(tree: Tree) -> Iterator[Job]:
 
 def _script(tree: Tree, path: str, job: Job) -> Iterator[Job]:
     text = tree.read(path)
-    if text.startswith("#!") and not re.match(r"#!.*(sh|env)\b", text):
+    if "\0" in text or (text.startswith("#!") and not _SHELL.match(text)):
         return
     for line in text.replace("\\\n", " ").split("\n"):
         for words in commandline.commands(line):

@@ -30,6 +30,7 @@ from qualvosec.safetext import safe
 
 TIMEOUT_S = 10
 MAX_ANSWER = 1 << 20
+MOST_TOLD = 3       # other tools in the line; the object has all
 WORDS = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 
 
@@ -52,8 +53,9 @@ def beside(status: Status, lines: Sequence[str]) -> Status:
     if not lines:
         return status
     told = [] if status.code == 0 else [status.text]
-    return status._replace(code=status.code or 1, text="; ".join(
-        told + [safe(line, 300) for line in lines]))
+    told += [safe(line, 300) for line in lines[:MOST_TOLD]]
+    told += ["and %d more" % (len(lines) - MOST_TOLD)] if len(lines) > MOST_TOLD else []
+    return status._replace(code=status.code or 1, text="; ".join(told))
 
 
 def _ask(config: Config) -> Status:
