@@ -156,6 +156,11 @@ class Units(unittest.TestCase):
         self.assertEqual(settings["StateDirectoryMode"], "0700")
         self.assertEqual(settings["User"], "qualvosec")
 
+    def test_reload_needs_no_program_that_a_minimal_system_lacks(self) -> None:
+        for name in ("qualvosec.service", "qualvosec-server.service"):
+            self.assertEqual(dict(self.settings(name))["ExecReload"],
+                             "/bin/sh -c 'kill -HUP $MAINPID'", name)
+
     def test_server_is_confined_and_is_not_the_user_who_may_call_root(self) -> None:
         settings = dict(self.settings("qualvosec-server.service"))
         self.assertEqual(settings["User"], "qualvosec-server")
