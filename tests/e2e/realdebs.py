@@ -51,15 +51,15 @@ def _apt(work: str, base: str) -> List[str]:
     return words
 
 
-def ensure(name: str, wanted: str = "") -> str:
+def ensure(name: str, *wanted: str) -> str:
     """Return the directory of the .deb files for the tree `name`; TreeError if that fails.
 
-    Without `wanted` they are its updates, else that package and what it depends on.
+    Without `wanted` they are its updates, else these packages and what they depend on.
     """
     kind = tree.TREES[name]
     base = tree.ensure(name)
-    path = base.replace("/base-", "/debs-") + ("-" + wanted if wanted else "")
-    what = ["--no-install-recommends", "install", wanted] if wanted else ["dist-upgrade"]
+    path = base.replace("/base-", "/debs-") + "".join("-" + word for word in wanted)
+    what = ["--no-install-recommends", "install", *wanted] if wanted else ["dist-upgrade"]
     with open(path + ".lock", "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if os.path.isdir(path):

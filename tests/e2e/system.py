@@ -53,7 +53,8 @@ class System(NamedTuple):
     paths: Paths
 
 
-def _copy_checkout(checkout: str, target: str) -> None:
+def copy_checkout(checkout: str, target: str) -> None:
+    """Copy what git knows of the checkout, as it is in the working tree."""
     listing = subprocess.run(
         ["git", "-c", "safe.directory=" + checkout, "ls-files", "-z"],
         cwd=checkout,
@@ -106,7 +107,7 @@ def build(base: str, work: str, checkout: str, name: str) -> System:
     overlay.mount()
     try:
         root = overlay.root
-        _copy_checkout(checkout, root + SOURCE)
+        copy_checkout(checkout, root + SOURCE)
         shutil.copytree(os.path.join(packages, "old"), root + OLD_PACKAGES)
         os.makedirs(root + "/etc/apt/keyrings", exist_ok=True)
         shutil.copy(os.path.join(packages, "key.gpg"), root + "/etc/apt/keyrings/e2e.gpg")

@@ -44,6 +44,7 @@ TREES: Dict[str, Tree] = {
             + ["ca-certificates", "iproute2", "procps", "apt-utils", "make"],
         ),
         Tree("newcomer", "bookworm", ["git", "make", "python3"]),
+        Tree("bare", "bookworm", ["systemd", "systemd-sysv", "dbus"]),
         Tree(
             "managers",
             "bookworm",
