@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""The quick start of README.md, taken from there and tried: newcomer.py words|staged|debian [...]
+"""The quick start of README.md, taken from there and tried: newcomer.py clone|staged|debian
 
-A block of commands is tried if the line above it is `<!-- newcomer: NAME -->`. `words NAME`
-prints the commands of one block. `staged` checks those of systems that are not here against
-an installation below a directory of its own: targets, files, services; what only such a
-system can run is told as NOT RUN. `debian` runs the others as root in a fresh, booted Debian
-that has no make, no Python and no sudo before apt-get of the first command installs them.
-A comment `until it says: WORDS` behind a command has it repeated. The first command that
-fails is shown with its line; exit code 1.
+A block of commands is tried if the line above it is `<!-- newcomer: NAME -->`. `clone`, to be
+started in a container by newcomer.sh, runs the first block in fresh clones. `staged` checks
+those of systems that are not here against an installation below a directory of its own:
+targets, files, services; what only such a system can run is told as NOT RUN. `debian` runs
+the others as root in a fresh, booted Debian that has no make, no Python and no sudo before
+the first command installs them. A comment `until it says: WORDS` behind a command has it
+repeated. The first command that fails is shown with its line; exit code 1.
 """
 
 import glob
@@ -95,6 +95,11 @@ def _until(line: str) -> str:
     return found.group(1) if found else ""
 
 
+def bare(text: str) -> str:
+    """Return a command without the comment behind it."""
+    return text.split("  #")[0].rstrip()
+
+
 def own(text: str) -> str:
     """Return a command with the names that a newcomer puts in by himself."""
     for theirs, ours in OWN_NAMES:
@@ -116,6 +121,47 @@ def shell(text: str, cwd: str) -> str:
     if done.returncode != 0:
         raise NotSo("exit code %d\n%s" % (done.returncode, output))
     return output
+
+
+# --- a fresh clone ---------------------------------------------------------------------------
+
+LIMITS_S = {"make demo": 20, "make test": 120}
+
+
+def clone(blocks: Dict[str, List[Command]]) -> None:
+    """Run the first block in a clone, as an ordinary user and as root; only in a container."""
+    shell("git config --system safe.directory '*' && useradd --create-home newcomer", "/")
+    for user in ("newcomer", "root"):
+        become = ["su", "-", user, "-c"]
+        subprocess.run(become + ["git clone -q %s qualvosec" % shlex.quote(ROOT)], check=True)
+        for command in blocks["try"]:
+            text = bare(command.text)
+            begin, before = time.monotonic(), os.times()
+            done = subprocess.run(become + ["cd qualvosec && " + text], stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+            seconds, after = time.monotonic() - begin, os.times()
+            output = done.stdout.decode("utf-8", "replace")
+            told = "README.md:%d: %s as %s" % (command.line, text, user)
+            if done.returncode != 0:
+                raise NotSo("%s\n%s" % (told, output))
+            sys.stdout.write("".join(output.splitlines(True)[-12:]))
+            judge(told, seconds, sum(after[2:4]) - sum(before[2:4]), LIMITS_S[text])
+        changed = subprocess.run(become + ["cd qualvosec && git status --porcelain"],
+                                 stdout=subprocess.PIPE, check=True).stdout.decode("utf-8")
+        if changed:
+            raise NotSo("the commands left files in the checkout:\n" + changed)
+
+
+def judge(told: str, seconds: float, processor: float, limit: int) -> None:
+    """Hold the time against what the README promises, unless others had the processors."""
+    figures = "%d s, %d s of processors" % (seconds, processor)
+    if seconds <= limit:
+        say("PASS %s: %s (at most %d s)" % (told, figures, limit))
+    elif processor <= limit:
+        say("PASS %s: %s" % (told, figures))
+        say("SKIP %s: NOT CHECKED: at most %d s: the machine is busy" % (told, limit))
+    else:
+        raise NotSo("%s: good, but %s are more than %d s" % (told, figures, limit))
 
 
 # --- systems that are not here ---------------------------------------------------------------
@@ -307,7 +353,7 @@ def run(box: container.Container, name: str, command: Command) -> None:
     if done.returncode != 0 or command.until not in done.out:
         raise NotSo("%s: README.md:%d: %s: %s" % (name, command.line, text, done.text))
     say("PASS %s: README.md:%d: %s: %.1f s" % (
-        name, command.line, text.split("  #")[0].rstrip(), waited))
+        name, command.line, bare(text), waited))
     for line in done.out.splitlines()[-6:] if name in ("look", "first-run") else ():
         say("     " + line)
 
@@ -316,9 +362,8 @@ def main(argv: List[str]) -> int:
     """Do what the first word says; 0, 1 for a command that failed, 2 for usage."""
     try:
         blocks = read()
-        if argv[1:2] == ["words"] and len(argv) == 3 and argv[2] in blocks:
-            for command in blocks[argv[2]]:
-                say(command.text)
+        if argv[1:] == ["clone"]:
+            clone(blocks)
             return 0
         if argv[1:] == ["staged"]:
             return 1 if staged(blocks) else 0
@@ -330,7 +375,7 @@ def main(argv: List[str]) -> int:
     except NotSo as error:
         say("FAIL %s" % error)
         return 1
-    sys.stderr.write("usage: newcomer.py words NAME | staged | debian\n")
+    sys.stderr.write("usage: newcomer.py clone|staged|debian\n")
     return 2
 
 

@@ -121,11 +121,11 @@ class Named(unittest.TestCase):
                     self.assertTrue(os.path.exists(path), "%s: %s" % (name, link))
 
     def test_every_manual_page_of_ours_exists(self) -> None:
-        found = 0
+        found, pages = 0, os.listdir(os.path.join(ROOT, "man"))
         for name in NAMES:
             for page, section in re.findall(r"\b(qualvosec[\w.-]*)\((\d)\)", text_of(name)):
                 found += 1
-                self.assertIn("%s.%s" % (page, section), os.listdir(os.path.join(ROOT, "man")), name)
+                self.assertIn("%s.%s" % (page, section), pages, name)
         self.assertGreater(found, 5)
 
     def test_every_test_that_is_named_exists(self) -> None:
