@@ -65,6 +65,21 @@ DEFENCES = (
             "sock.settimeout(min(self.timeout_s, left))", "sock.settimeout(self.timeout_s)",
             ("test_download.UnderHostileServers."
              "test_silence_ends_at_the_total_deadline_when_that_is_nearer",)),
+    Defence("T3", "a wish to be left alone is granted within bounds", CLIENT + "pacing.py",
+            "retry_after=max(0, min(retry_after, LONGEST_BACKOFF))", "retry_after=retry_after",
+            ("test_pacing.Due."
+             "test_the_servers_wish_to_wait_is_followed_within_an_hour",)),
+    Defence("T4", "the server's certificate is verified", LIB + "tls.py",
+            "    if client_cert:\n",
+            "    settings.check_hostname = False\n    settings.verify_mode = ssl.CERT_NONE\n"
+            "    if client_cert:\n",
+            ("test_download.OverTls.test_wrong_name_expired_and_self_signed_are_refused",)),
+    Defence("T4", "another fleet's manifest is refused", CLIENT + "fetch.py",
+            "if request.audience and header.audience != request.audience:", "if False:",
+            ("test_fetch.Signed.test_rollback_replay_and_wrong_fleet_have_their_own_reasons",)),
+    Defence("T4", "one serial has one content", CLIENT + "fetch.py",
+            "if header.serial == request.serial and request.sha256", "if False and request.sha256",
+            ("test_fetch.Signed.test_rollback_replay_and_wrong_fleet_have_their_own_reasons",)),
     Defence("T4", "the word of ssh-keygen counts", LIB + "manifest/signature.py",
             "if ended.returncode != 0:", "if False:",
             ("test_signature.BeforeSshKeygen."
@@ -79,6 +94,13 @@ DEFENCES = (
             "    if not request.allowed_signers:\n        return _Pair(manifest, None)",
             "    if True:\n        return _Pair(manifest, None)",
             ("test_fetch.Signed.test_nothing_is_parsed_when_the_signature_is_bad_or_missing",)),
+    Defence("T5", "a dry run asks for a signature, too", CLIENT + "once.py",
+            "        allowed_signers=config.allowed_signers, audience=config.audience,\n", "",
+            ("test_daemon.Once.test_a_dry_run_asks_for_what_the_daemon_would_accept",)),
+    Defence("T5", "who cannot verify is told so", CLIENT + "commands.py",
+            "if config.allowed_signers and signature.obstacle():", "if False:",
+            ("test_daemon.Commands."
+             "test_configtest_tells_of_a_system_that_cannot_verify_signatures",)),
     Defence("T6", "no redirect is followed", LIB + "download.py",
             "        raise _refusal(answer, date)",
             "        if 300 <= answer.status < 400:\n"

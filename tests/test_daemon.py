@@ -325,6 +325,10 @@ class Packages(DaemonCase):
         self.edge.answer("status", window="20261124T0215Z", kept=[["vim", "held"]])
         process = self.start()
         self.wait_for("manifest accepted")
+        end = time.monotonic() + 20
+        while self.status()["last_run"]["manager"] != "apt":
+            self.assertLess(time.monotonic(), end, "root's record was not heard")
+            time.sleep(0.02)
         self.assertEqual(self.ask()[0], 404)
         self.assertFalse(os.path.exists(self.path("state/packages.json")))
         self.configure(monitoring_packages="enable")
@@ -440,6 +444,18 @@ class Commands(DaemonCase):
         code, _, said = self.run_once("configtest")
         self.assertEqual(code, 2)
         self.assertIn("check /etc/sudoers.d/qualvosec", said)
+
+    def test_configtest_tells_of_a_system_that_cannot_verify_signatures(self) -> None:
+        signers = self.path("allowed_signers")
+        self.edge.write("allowed_signers", "manifest@qualvosec ssh-ed25519 AAAA\n")
+        self.configure(allowed_signers=signers)
+        text = LAUNCH.replace("if len(", "from qualvosec.manifest import signature\n"
+                              "signature.SSH_KEYGEN = '/nowhere/ssh-keygen'\nif len(", 1)
+        self.edge.write("launch.py", text % {"lib": LIB, "folder": self.folder})
+        code, _, said = self.run_once("configtest")
+        self.assertEqual(code, 2)
+        self.assertIn("allowed_signers: /nowhere/ssh-keygen: cannot be started", said)
+        self.assertIn("install OpenSSH 8.2 or newer", said)
 
     def test_another_tool_is_a_warning_in_status_and_configtest_that_its_command_ends(self) -> None:
         self.configure(monitoring="disable")

@@ -9,6 +9,7 @@ from typing import List
 
 from tests import ROOT
 from tests import defences
+from tests.e2e import cases_abuse
 
 HEADING = re.compile(r"^### (T[0-9]+): .", re.M)
 NAMED = re.compile(r"`((?:test_\w+|real_\w+)\.\w+\.test_\w+|e2e [a-z0-9-]+)`")
@@ -36,18 +37,41 @@ class Document(unittest.TestCase):
                 text = defences.read(os.path.join(folder, name))
                 cases.update(re.findall(r'Case\(\s*"([a-z0-9-]+)"', text))
         self.assertIn("power-cut", cases)
-        for tests in sections().values():
-            for name in tests:
-                with self.subTest(name):
-                    if name.startswith("e2e "):
-                        self.assertIn(name[4:], cases)
-                        continue
-                    module, group, method = name.split(".")
-                    text = defences.read(os.path.join(ROOT, "tests", module + ".py"))
-                    body = re.split(r"^class %s\b" % group, text, flags=re.M)
-                    self.assertEqual(len(body), 2, group)
-                    body = re.split(r"^class ", body[1], flags=re.M)
-                    self.assertIn("    def %s(self" % method, body[0])
+        named = set(NAMED.findall(defences.read(os.path.join(ROOT, "docs", "security.md"))))
+        self.assertGreater(len(named), sum(len(tests) for tests in sections().values()) // 2)
+        for name in sorted(named):
+            with self.subTest(name):
+                if name.startswith("e2e "):
+                    self.assertIn(name[4:], cases)
+                    continue
+                module, group, method = name.split(".")
+                text = defences.read(os.path.join(ROOT, "tests", module + ".py"))
+                body = re.split(r"^class %s\b" % group, text, flags=re.M)
+                self.assertEqual(len(body), 2, group)
+                body = re.split(r"^class ", body[1], flags=re.M)
+                self.assertIn("    def %s(self" % method, body[0])
+
+    def test_everything_that_looks_like_a_name_is_one(self) -> None:
+        """A misspelt name would not be looked for."""
+        text = defences.read(os.path.join(ROOT, "docs", "security.md"))
+        quoted = re.findall(r"`((?:test_|real_|e2e )[^`]*)`", text)
+        self.assertEqual([name for name in quoted if not NAMED.fullmatch("`%s`" % name)],
+                         ["real_apt"])
+
+    def test_every_command_that_is_named_exists(self) -> None:
+        text = defences.read(os.path.join(ROOT, "docs", "security.md"))
+        made = set(re.findall(r"`make ([a-z-]+)`", text))
+        self.assertLessEqual({"bench-trust", "bench-health"}, made)
+        targets = re.findall(r"^([a-z-]+):", defences.read(os.path.join(ROOT, "Makefile")), re.M)
+        self.assertLessEqual(made, set(targets))
+
+    def test_numbers_of_abuse_calls_are_those_of_the_trials(self) -> None:
+        text = defences.read(os.path.join(ROOT, "docs", "security.md"))
+        found = re.search("([0-9]+) and ([0-9]+) forbidden calls, and ([0-9]+) hostile", text)
+        assert found is not None
+        self.assertEqual([int(word) for word in found.groups()], [
+            len(cases_abuse.sudo_calls("/x")), len(cases_abuse.doas_calls("/x")),
+            len(cases_abuse.hostile_requests())])
 
     def test_no_line_looks_like_a_test_and_is_none(self) -> None:
         text = defences.read(os.path.join(ROOT, "docs", "security.md"))
