@@ -122,7 +122,11 @@ class ListTest(FleetCase):
                 if "NO_COLOR" not in environment:
                     os.environ.pop("NO_COLOR", None)
                 commands.main(["-c", self.config, "list"], out, io.StringIO(), lambda: NOW)
-            text = os.read(master, 65536).decode("utf-8")
+                out.write("the end\n")
+            # A terminal hands over in pieces what was written at once.
+            text = ""
+            while "the end" not in text:
+                text += os.read(master, 65536).decode("utf-8")
             self.assertEqual("\x1b[31mfailed" in text, is_coloured, environment)
             self.assertIn("failed", text)
         os.close(slave)
