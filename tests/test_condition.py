@@ -136,7 +136,7 @@ class StatusLine(unittest.TestCase):
         self.assertEqual(statusline.beside(good, []).text, "fine")
         lines = ["one", "two", "three", "four", "five"]
         found = statusline.beside(good, lines)
-        self.assertEqual((found.code, found.text), (1, "one; two; three; and 2 more"))
+        self.assertEqual((found.code, found.text), (1, "fine; one; two; three; and 2 more"))
         self.assertEqual(found.detail, {"healthy": True, "other_tools": lines})
         self.assertEqual(statusline.beside(good._replace(code=3), lines).code, 3)
 

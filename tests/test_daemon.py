@@ -462,7 +462,8 @@ class Commands(DaemonCase):
         self.run_once("once")
         self.install_cron_job()
         code, out, _ = self.run_once("status")
-        self.assertEqual((code, out), (1, "QUALVOSEC WARNING - %s\n" % CRON_JOB))
+        self.assertEqual((code, out), (1, "QUALVOSEC WARNING - no run yet, patching is off in the "
+                                          "manifest; %s\n" % CRON_JOB))
         detail = json.loads(self.run_once("status", "--json")[1])
         self.assertEqual((detail["other_tools"], detail["healthy"]), ([CRON_JOB], True))
         code, out, said = self.run_once("configtest")

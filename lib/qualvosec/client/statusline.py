@@ -52,8 +52,7 @@ def beside(status: Status, lines: Sequence[str]) -> Status:
     status = status._replace(detail=dict(status.detail, other_tools=list(lines)))
     if not lines:
         return status
-    told = [] if status.code == 0 else [status.text]
-    told += [safe(line, 300) for line in lines[:MOST_TOLD]]
+    told = [status.text] + [safe(line, 300) for line in lines[:MOST_TOLD]]
     told += ["and %d more" % (len(lines) - MOST_TOLD)] if len(lines) > MOST_TOLD else []
     return status._replace(code=status.code or 1, text="; ".join(told))
 
