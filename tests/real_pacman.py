@@ -48,7 +48,7 @@ class RealPacman(realhost.RealHost):
         self.publish("qv-plain")
         record = self.upgrade(only=["qv-plain"])
         self.assertEqual((record["outcome"], self.changed()), ("unsupported", {}))
-        reply = self.ask(**dict(self.request(security_only=True), window="20261201T0215Z"))
+        reply = self.ask(**self.request(security_only=True, window="20261201T0215Z"))
         self.assertEqual((reply["record"]["outcome"], self.changed()), ("unsupported", {}))
         self.assert_no_traces()
 

@@ -7,7 +7,6 @@ each of the three. Run with `python3 -m unittest tests.real_rpm`.
 """
 
 import os
-import subprocess
 import unittest
 from typing import Dict
 
@@ -80,7 +79,7 @@ class Cases:
         self.assertEqual(self.changed(), {"qv-lib": "2.0-1", "qv-app": "2.0-1"})
         self.assertEqual([row[0] for row in record["kept"]], ["qv-new"])
         self.assert_no_traces()
-        record = self.ask(**dict(self.request(), window="20261201T0215Z"))["record"]
+        record = self.ask(**self.request(window="20261201T0215Z"))["record"]
         self.assertEqual((record["outcome"], self.versions()["qv-plain"]), ("ok", "2.0-1"))
 
     def test_conflict_and_replacement_are_kept_back_and_nothing_is_removed(self) -> None:
@@ -168,7 +167,7 @@ class Cases:
             self.assertIn(status, ("invalid", "refused"))
             valid += [row] if status == "refused" else []
         self.assertGreater(len(valid), 10)
-        record = self.ask(**dict(self.request(only=valid), window="20261201T0215Z"))["record"]
+        record = self.ask(**self.request(only=valid, window="20261201T0215Z"))["record"]
         self.assertEqual(record["outcome"], "nothing")
         self.assertEqual(self.chroot("rpm", "-qa"), before)
         self.assertFalse(os.path.exists(self.root + "/srv/marker"))
@@ -188,13 +187,7 @@ class RealDnf5(Cases, realhost.RealHost):
     os_release = "ID=fedora\n"
 
     def lock(self) -> None:
-        script = ("import fcntl, os, time\nos.makedirs('/run/dnf', exist_ok=True)\n"
-                  "f = open('/run/dnf/rpmtransaction.lock', 'w')\n"
-                  "fcntl.lockf(f, fcntl.LOCK_EX)\nopen('/srv/held', 'w')\ntime.sleep(60)")
-        process = subprocess.Popen(["chroot", self.root, "python3", "-c", script])
-        self.addCleanup(process.wait)
-        self.addCleanup(process.kill)
-        self.until("the lock", lambda: os.path.exists(self.root + "/srv/held"))
+        self.hold_record_lock("/run/dnf/rpmtransaction.lock")
 
 
 class RealZypper(Cases, realhost.RealHost):

@@ -101,10 +101,11 @@ class RealHost(unittest.TestCase):
                 continue
         return count
 
-    def write(self, path: str, text: str) -> None:
+    def write(self, path: str, text: str, mode: int = 0o644) -> None:
         os.makedirs(os.path.dirname(self.root + path), exist_ok=True)
         with open(self.root + path, "w", encoding="utf-8") as file:
             file.write(text)
+        os.chmod(self.root + path, mode)
 
     def read(self, path: str) -> str:
         with open(self.root + path, encoding="utf-8", errors="replace") as file:
@@ -124,15 +125,19 @@ class RealHost(unittest.TestCase):
         process.stdin = None
         return process
 
-    def ask(self, **fields: Any) -> Dict[str, Any]:
-        out, err = self.start(**fields).communicate(timeout=180)
+    def answer(self, process: "subprocess.Popen[bytes]") -> Dict[str, Any]:
+        out, err = process.communicate(timeout=180)
         self.assertEqual(err, b"")
         reply: Dict[str, Any] = json.loads(out.decode("ascii"))
+        self.assertEqual(process.returncode, {"ok": 0, "invalid": 2}.get(reply["status"], 1))
         return reply
 
+    def ask(self, **fields: Any) -> Dict[str, Any]:
+        return self.answer(self.start(**fields))
+
     def request(self, only: Sequence[str] = (), exclude: Sequence[str] = (),
-                security_only: bool = False) -> Dict[str, Any]:
-        return {"op": "upgrade", "window": WINDOW, "not_after": FAR, "only": list(only),
+                security_only: bool = False, window: str = WINDOW) -> Dict[str, Any]:
+        return {"op": "upgrade", "window": window, "not_after": FAR, "only": list(only),
                 "exclude": list(exclude), "security_only": security_only}
 
     def upgrade(self, **choice: Any) -> Dict[str, Any]:
@@ -146,12 +151,22 @@ class RealHost(unittest.TestCase):
         path = "/var/log/qualvosec-helper/run.log"
         return self.read(path)[-6000:] if os.path.exists(self.root + path) else "no log"
 
+    def hold_record_lock(self, path: str, seconds: int = 60) -> None:
+        """Let a process of the system hold a record lock on the file, at most until the end."""
+        script = ("import fcntl, os, time\nos.makedirs(os.path.dirname(%r), exist_ok=True)\n"
+                  "f = open(%r, 'a+b')\nfcntl.lockf(f, fcntl.LOCK_EX)\n"
+                  "open('/srv/held', 'w').close()\ntime.sleep(%d)" % (path, path, seconds))
+        process = subprocess.Popen(["chroot", self.root, "python3", "-c", script])
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        self.until("the lock", lambda: os.path.exists(self.root + "/srv/held"))
+
     def until(self, what: str, condition: Callable[[], bool], timeout_s: float = 60) -> None:
         end = time.monotonic() + timeout_s
         while not condition():
             if time.monotonic() > end:
                 self.fail("waited in vain: %s\n%s" % (what, self.log()))
-            time.sleep(0.05)
+            time.sleep(0.02)
 
     def assert_no_traces(self) -> None:
         self.assertEqual([name for name in os.listdir(self.root + "/run")

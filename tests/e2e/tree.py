@@ -27,11 +27,12 @@ class TreeError(Exception):
 
 
 class Tree(NamedTuple):
-    """One kind of base system: Debian suite and the packages on top of minbase."""
+    """One kind of base system: Debian suite, the packages on top, mmdebstrap's variant."""
 
     name: str
     suite: str
     packages: List[str]
+    variant: str = "minbase"
 
 
 TREES: Dict[str, Tree] = {
@@ -52,6 +53,9 @@ TREES: Dict[str, Tree] = {
             + ["zstd", "procps"],
         ),
         Tree("dnf5", "sid", ["python3", "rpm", "createrepo-c", "dnf5", "procps"]),
+        # "apt": essential packages and apt, nothing that is only important.
+        Tree("apt-bullseye", "bullseye", ["python3"], "apt"),
+        Tree("apt-trixie", "trixie", ["python3"], "apt"),
     )
 }
 
@@ -65,7 +69,8 @@ def tree_path(tree: Tree) -> str:
     """Where this tree lies once built."""
     words = " ".join([str(RECIPE), tree.suite] + sorted(tree.packages))
     digest = hashlib.sha256(words.encode("ascii")).hexdigest()[:12]
-    return os.path.join(cache_dir(), "base-%s-%s" % (tree.suite, digest))
+    kind = tree.variant.replace("minbase", "base")
+    return os.path.join(cache_dir(), "%s-%s-%s" % (kind, tree.suite, digest))
 
 
 def mirror_of(suite: str) -> str:
@@ -105,7 +110,7 @@ def _build_command(tree: Tree, target: str) -> List[str]:
     if shutil.which("mmdebstrap"):
         options = ['Acquire::Check-Valid-Until "false"', 'Acquire::Retries "3"'] + apt_proxy()
         return (
-            ["mmdebstrap", "--mode=root", "--variant=minbase", include]
+            ["mmdebstrap", "--mode=root", "--variant=" + tree.variant, include]
             + ["--aptopt=" + option for option in options]
             + [tree.suite, target, "deb %s %s main" % (mirror, tree.suite)]
         )

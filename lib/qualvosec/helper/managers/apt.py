@@ -9,10 +9,8 @@ apt-get(8), apt_preferences(5), dpkg(1), dpkg-query(1).
 """
 
 import contextlib
-import fcntl
 import os
 import re
-import struct
 from typing import Collection
 from typing import Dict
 from typing import Iterator
@@ -27,7 +25,8 @@ from qualvosec import files
 from qualvosec.helper.managers import apt_text as text
 from qualvosec.helper.managers import base
 from qualvosec.helper.managers import kernel
-from qualvosec.helper.managers import names
+from qualvosec.helper.managers import locks
+from qualvosec.helper.managers import settle
 
 ENVIRONMENT = {
     "PATH": command.FIXED_PATH, "HOME": "/root", "LC_ALL": "C", "TERM": "dumb",
@@ -42,11 +41,10 @@ SIMULATE_S = 300
 _KEEP_CONFIG = ("--force-confdef", "--force-confold")
 _OPTIONS = ("-o", "Dpkg::Use-Pty=0", "-o", "Dpkg::Options::=--force-confdef",
             "-o", "Dpkg::Options::=--force-confold")
+NOT_SECURE = "needs a version of another package that is not a security update"
 _UPGRADE = ("upgrade", "--with-new-pkgs")
 _LOCKED = re.compile(r"Could not get lock|is another process using it|frontend lock"
                      r"|Unable to lock")
-_INCOMPLETE = re.compile(r"(?m)^(?:W: (?:Failed to fetch|An error occurred|Some index files)|Err:"
-                         r"|E:).*$")
 _STATUS = "-f=${binary:Package}\\t${Version}\\t${Architecture}\\t${db:Status-Abbrev}\\n"
 
 
@@ -56,20 +54,8 @@ class Apt(base.Manager):
     name = "apt"
 
     def busy(self) -> str:
-        """See base.Manager; asks with F_GETLK, which disturbs nobody."""
-        for name in LOCKS:
-            try:
-                fd = os.open(self.path(name), os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                continue
-            try:
-                lock = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-                kind, _, _, _, pid = struct.unpack("hhqqi4x", fcntl.fcntl(fd, fcntl.F_GETLK, lock))
-            finally:
-                os.close(fd)
-            if kind != fcntl.F_UNLCK:
-                return "%s is held by process %d" % (name, pid)
-        return ""
+        """See base.Manager."""
+        return locks.holder(self.world.root, LOCKS)
 
     def _statuses(self) -> List[Tuple[str, str, str]]:
         """Return (name, version, three status letters) of every known package."""
@@ -118,9 +104,9 @@ class Apt(base.Manager):
                 "-o", "APT::Update::Error-Mode=any", "-o", "Acquire::Retries=3", "update"]
         end = min(until, self.world.now() + REFRESH_S)
         answer = _checked(self.call(argv, ENVIRONMENT, end), "apt-get update")
-        incomplete = _INCOMPLETE.search(answer.text)
-        if incomplete:
-            raise base.ManagerError("apt-get update: %s" % incomplete.group(0)[:300])
+        missing = text.not_fetched(answer.text)
+        if missing:
+            raise base.ManagerError("apt-get update: %s" % missing)
 
     def installed(self) -> Dict[str, str]:
         """See base.Manager."""
@@ -213,78 +199,63 @@ class Apt(base.Manager):
         cache = self.program("apt-cache")
         known = (detail or selection.security_only) and text.knows_security(
             self._query([cache, "policy"]))
-        if selection.security_only and not known:
-            raise base.Unsupported("no security metadata: apt knows no archive of security updates")
         everything = self._simulate()
-        fresh = {package.name: package for package in everything.install if package.old}
-        waiting = sorted(set(everything.kept + everything.phased) - set(fresh))
+        updates = {package.name: package for package in everything.install if package.old}
+        waiting = sorted((self._offered(False) | set(everything.kept + everything.phased))
+                         - set(updates))
+        held: List[str] = []
+        phased: Set[str] = set(everything.phased)
         if waiting:
-            offered = text.versions(self._query([cache, "policy", "--"] + waiting))
-            fresh.update({name: base.Package(name, *offered.get(name, ("", "")))
-                          for name in waiting})
-        unwanted, warnings = names.unwanted(selection.only, selection.exclude, fresh,
-                                            self.installed())
-        excluded, chosen = self._choose(selection, set(unwanted), everything)
-        secure = chosen if selection.security_only else (
-            self._simulate((), True) if known else text.Simulation((), (), (), ()))
-        urgent = {package.name for package in secure.install if package.old} | set(secure.kept)
-        left = {name: base.Left(name, why, base.POLICY) for name, why in unwanted.items()}
-        if selection.security_only:
-            left.update({name: base.Left(name, "not a security update", base.POLICY)
-                         for name in set(fresh) - urgent - set(left)})
-        stuck = set(fresh) - {package.name for package in chosen.install} - set(left)
-        if stuck:
-            left.update(self._reasons(stuck, excluded, selection.security_only, everything))
-        pending = [package._replace(security=package.security or package.name in urgent)
-                   for package in fresh.values()]
-        return base.Plan(tuple(sorted(pending)), chosen.install, tuple(sorted(left.values())),
-                         known, tuple(warnings), tuple(sorted(excluded)), selection)
+            policy = self._query([cache, "policy", "--"] + waiting)
+            offered = text.versions(policy)
+            updates.update({name: base.Package(name, *offered.get(name, ("", "")))
+                            for name in waiting})
+            phased |= text.phased(policy)
+            held = self._query([self.program("apt-mark"), "showhold"]).split()
+        urgent = self._offered(True) if known else set()
+        updates = {name: package._replace(security=package.security or name in urgent)
+                   for name, package in updates.items()}
+        found = settle.Pending(updates, self.installed(), known, held, (),
+                               (phased & set(waiting)) - set(held))
+        free = {package.name for package in everything.install}
 
-    def _choose(self, selection: base.Selection, excluded: Set[str],
-                everything: text.Simulation) -> Tuple[Set[str], text.Simulation]:
-        """Simulate the selection; what would come in new must respect `exclude` as well."""
-        chosen = everything
-        for _ in range(3):
+        def simulate(excluded: Set[str]) -> settle.Simulation:
+            chosen = everything
             if excluded or selection.security_only:
                 chosen = self._simulate(excluded, selection.security_only)
-            new = [package.name for package in chosen.install if not package.old]
-            late = names.expand(selection.exclude, new)[0] - excluded
-            if not late:
-                break
-            excluded = excluded | late
-        wrong = [package.name for package in chosen.install if package.name in excluded]
-        if chosen.removed or wrong or late:
-            raise base.Refused("apt would not keep to the selection: %s"
-                               % text.some(list(chosen.removed) + wrong + sorted(late)))
-        return excluded, chosen
+            stuck = set(updates) - excluded - {package.name for package in chosen.install}
+            why = self._reasons(stuck - phased - set(held), excluded,
+                                selection.security_only, free)
+            return settle.Simulation(chosen.install, chosen.removed, {}, why)
+
+        return settle.plan(self.name, selection, found, simulate)
+
+    def _offered(self, security_only: bool) -> Set[str]:
+        """Return every installed package that has an update, whether or not it can come.
+
+        Where updates may bring new packages, apt up to 2.2 does not even name as
+        kept back what has dependencies that nobody offers.
+        """
+        plain = self._simulate((), security_only, ("--no-remove", "upgrade"))
+        return {package.name for package in plain.install} | set(plain.kept + plain.phased)
 
     def _reasons(self, stuck: Set[str], excluded: Set[str], security_only: bool,
-                 everything: text.Simulation) -> Dict[str, base.Left]:
+                 free: Set[str]) -> Dict[str, str]:
         """Say of each update that was wanted and is not in the plan what holds it back."""
-        held = set(self._query([self.program("apt-mark"), "showhold"]).split())
+        if not stuck:
+            return {}
         try:
             full = self._simulate(excluded, security_only, ("dist-upgrade",))
         except base.ManagerError:
             # Only a reason is lost, and the plan does not depend on it.
             full = text.Simulation((), (), (), ())
-        by_removal = {package.name for package in full.install} if full.removed else set()
-        free = {package.name for package in everything.install}
         found = {}
-        for name in stuck:
-            kind, why = base.KEPT, "its dependencies cannot be satisfied"
-            if held & stuck:
-                why += " while %s is held" % text.some(sorted(held & stuck))
-            if name in held:
-                why = "held by the administrator"
-            elif name in everything.phased:
-                kind, why = base.PHASED, "phased: not yet offered to this host"
-            elif name in free and security_only:
-                why = "needs a version of another package that is not a security update"
-            elif name in free:
-                why = "needs an update that is excluded"
-            elif name in by_removal:
-                why = "needs the removal of %s" % text.some(full.removed)
-            found[name] = base.Left(name, why, kind)
+        if full.removed:
+            found = {package.name: "needs the removal of %s" % text.some(full.removed)
+                     for package in full.install if package.name in stuck}
+        if excluded or security_only:
+            found.update(dict.fromkeys(
+                stuck & free, NOT_SECURE if security_only else settle.NEEDS_EXCLUDED))
         return found
 
 

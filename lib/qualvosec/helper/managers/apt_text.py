@@ -14,6 +14,7 @@ from typing import Iterable
 from typing import List
 from typing import NamedTuple
 from typing import Sequence
+from typing import Set
 from typing import Tuple
 
 from qualvosec.helper.managers import base
@@ -29,6 +30,10 @@ _PHASED = ("The following upgrades have been deferred due to phasing:",
            "Not upgrading yet due to phasing:")
 _RELEASE = re.compile(r"(?m)^ +release (.*)$")
 _POLICY = re.compile(r"(?m)^(\S+):\n  Installed: (\S+)\n  Candidate: (\S+)$")
+_OF_PHASED = re.compile(r"(?m)^(\S+):\n  Installed: \S+\n  Candidate: (\S+)\n"
+                        r"(?: .*\n)*? (?:   |\*\*\*) \2 -?\d+ \(phased ")
+_ITEM = re.compile(r"(?m)^(?:Err|Ign|Get|Hit):(\d+) .*$")
+_FAULT = re.compile(r"(?m)^(?:W: (?:Failed to fetch|An error occurred|Some index files)|E:).*$")
 
 
 class Simulation(NamedTuple):
@@ -111,6 +116,22 @@ def knows_security(policy: str) -> bool:
 def versions(policy: str) -> Dict[str, Tuple[str, str]]:
     """Return {name: (installed, candidate)} from `apt-cache policy NAME...`."""
     return {name: (old, new) for name, old, new in _POLICY.findall(policy)}
+
+
+def phased(policy: str) -> Set[str]:
+    """Return the packages of `apt-cache policy NAME...` whose candidate not every host gets yet."""
+    return {name for name, _ in _OF_PHASED.findall(policy)}
+
+
+def not_fetched(update: str) -> str:
+    """Return the line of `apt-get update` that says what could not be fetched, empty if none.
+
+    An item may be told as an error several times before it is got, or found to be
+    dispensable, after all: the last word about it counts.
+    """
+    last = {found.group(1): found.group(0) for found in _ITEM.finditer(update)}
+    faults = _FAULT.findall(update) + [line for line in last.values() if line.startswith("Err")]
+    return faults[0][:300] if faults else ""
 
 
 def some(items: Sequence[str]) -> str:

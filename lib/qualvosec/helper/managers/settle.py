@@ -47,13 +47,17 @@ Simulate = Callable[[Set[str]], Simulation]
 
 
 class Pending(NamedTuple):
-    """What an adapter knows before the choice: updates, installed packages, holds."""
+    """What an adapter knows before the choice: updates, installed packages, holds.
+
+    `phased` are updates that the vendor offers to some hosts only, and not to this one.
+    """
 
     updates: Mapping[str, base.Package]
     installed: Collection[str]
     security_known: bool = False
     held: Collection[str] = ()
     warnings: Tuple[str, ...] = ()
+    phased: Collection[str] = ()
 
 
 def plan(manager: str, selection: base.Selection, found: Pending,
@@ -74,7 +78,8 @@ def plan(manager: str, selection: base.Selection, found: Pending,
         chosen, forced = _choose(manager, selection, excluded, simulate)
     going = {package.name for package in chosen.install}
     for name in sorted(set(found.updates) - going - set(left)):
-        left[name] = base.Left(name, _reason(name, found, chosen, forced, excluded))
+        left[name] = base.Left(name, _reason(name, found, chosen, forced, excluded),
+                               base.PHASED if name in found.phased else base.KEPT)
     # Nobody asked for what comes in new unless all was asked for.
     partly = selection.only or selection.security_only
     for name, why in forced.items():
@@ -143,6 +148,8 @@ def _reason(name: str, found: Pending, chosen: Simulation, forced: Mapping[str, 
     """Say of an update that was wanted and is not in the plan what holds it back."""
     if name in found.held:
         return "held by the administrator"
+    if name in found.phased:
+        return "phased: not yet offered to this host"
     if name in forced:
         return forced[name]
     if name in chosen.why:
