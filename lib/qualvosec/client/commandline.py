@@ -87,9 +87,12 @@ def commands(line: str) -> List[List[str]]:
 
 def _unwrapped(words: List[str]) -> List[List[str]]:
     wrapped = False
+    more: List[str] = []
     for place, word in enumerate(words):
         base = word.rpartition("/")[2]
         if _ASSIGNMENT.fullmatch(word):
+            # The variable by which pkg(8) is told not to ask.
+            more += ["-y"] if word.startswith("ASSUME_ALWAYS_YES=") else []
             continue
         if base in _SHELLS and "-c" in words[place:-1]:
             return commands(words[words.index("-c", place) + 1])
@@ -98,7 +101,7 @@ def _unwrapped(words: List[str]) -> List[List[str]]:
             continue
         if wrapped and base not in TOOLS and _is_option(word, words[place + 1:]):
             continue
-        return [words[place:]]
+        return [words[place:] + more]
     return []
 
 
