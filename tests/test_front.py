@@ -11,6 +11,7 @@ import unittest
 from typing import Any
 from typing import Dict
 from typing import List
+from typing import Optional
 from unittest import mock
 
 from qualvosec.helper import front
@@ -130,6 +131,22 @@ class Conversations(Case):
         self.assertEqual((reply["status"], reply["alive"], reply["record"]["finished"]),
                          ("failed", False, 0))
         self.assertIn("interrupted", reply["reason"])
+
+    def test_a_run_that_outlives_what_waited_for_it_is_alive_and_not_failed(self) -> None:
+        held: List[Optional[int]] = []
+
+        def launch() -> str:
+            self.store.write(self.store.read()._replace(taken=True))
+            held.append(self.store.lock())
+            return "systemd-run: Connection reset by peer"
+
+        self.host = self.host._replace(launch=launch)
+        reply = self.ask(UPGRADE)
+        self.assertEqual((reply["status"], reply["alive"]), ("ok", True))
+        self.assertEqual(reply["record"]["finished"], 0)
+        assert held[0] is not None
+        os.close(held[0])
+        self.assertFalse(self.ask(STATUS)["alive"])
 
     def test_a_run_that_cannot_be_started_is_refused_and_leaves_no_trace(self) -> None:
         self.ask(UPGRADE)

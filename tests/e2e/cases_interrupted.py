@@ -118,12 +118,13 @@ def cgroup_killed(trial: Trial) -> None:
 
 
 def service_stopped(trial: Trial) -> None:
-    """systemctl restart mid-run: the run goes on, no second one is started."""
+    """Who waits for the run is killed, then restarted: it goes on, no second one is started."""
     trial.configure()
     trial.boot("e2e-slow")
     trial.publish_open()
     trial.start_service()
     wait_for("the slow postinst", lambda: _exists(trial, aptrepo.SLOW_STARTED), 60)
+    _lose_connection(trial)
     check_equal(trial.box.run(["systemctl", "restart", SERVICE]).returncode, 0, "restart")
     wait_for("the service to be back", trial.active, 60)
     check_equal(trial.record()["finished"], 0, "finished, with the postinst waiting")
@@ -131,6 +132,17 @@ def service_stopped(trial: Trial) -> None:
     outcome(trial, "ok")
     wait_status(trial, "last_run", "outcome", "ok")
     check_equal(len(trial.configured("e2e-slow", "1.1")), 1, "runs of the slow postinst")
+
+
+def _lose_connection(trial: Trial) -> None:
+    """What waits at systemd for the end of the run dies: the run itself has not ended by that."""
+    front = trial.box.run(["pgrep", "-f", "^/usr/bin/python3 .*qualvosec-helper$"]).out.strip()
+    check(front.isdigit(), "the helper that waits: %r" % front)
+    check_equal(trial.box.run(["pkill", "-KILL", "-x", "systemd-run"]).returncode, 0, "pkill")
+    wait_for("the end of the helper", lambda: not _exists(trial, "/proc/" + front), 30)
+    wait_for("the run to be watched", lambda: trial.status().get("running_since"), 30)
+    told = trial.box.run(["journalctl", "-q", "-p", "crit", "-t", "qualvosec"]).out
+    check_equal(told, "", "critical messages")
 
 
 def power_cut(trial: Trial) -> None:

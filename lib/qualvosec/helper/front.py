@@ -120,10 +120,11 @@ def _start(request: requests.Request, host: Host, config: configs.Config) -> Rep
         # No process came, so nothing has happened: as if it had never been accepted.
         host.store.write(before._replace(taken=True))
         raise base.Refused("the run was not started: %s" % (fault or "no process took it"))
-    told = _told(after.record, False)
+    # What waited for the run may be gone, as with its connection to systemd, and the run not.
+    told = _told(after.record, host.store.alive(after, host.world.now(), boot_id))
     if request.op == "reboot" and after.record.reboot_refused:
         return dict(told, status="refused", reason=after.record.reboot_refused)
-    if request.op != "reboot" and not after.record.finished:
+    if request.op != "reboot" and not (after.record.finished or told["alive"]):
         return dict(told, status="failed", reason="the run was interrupted: see root's run.log")
     return told
 
