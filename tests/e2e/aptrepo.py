@@ -11,6 +11,7 @@ in /var/log/e2e-postinst.log together with the boot id: proof of what ran, and w
 import os
 import shutil
 import subprocess
+import threading
 from typing import List
 from typing import NamedTuple
 from typing import Tuple
@@ -27,6 +28,9 @@ _SLOW = """touch %s
 n=0
 while [ ! -e %s ] && [ $n -lt 600 ]; do sleep 0.2; n=$((n + 1)); done
 """ % (SLOW_STARTED, SLOW_GO)
+
+# Configured after all that a run stands on, while the run is alive.
+_LAST = "qualvosec (>= 1.9.9), systemd-sysv (>= 252), python3 (>= 3.11), sudo, libc-bin"
 
 _BADPOST = "[ -e %s ] || { echo e2e-badpost cannot be configured >&2; exit 1; }\n" % BADPOST_CURE
 
@@ -69,6 +73,8 @@ PACKAGES: Tuple[Package, ...] = (
     Package("e2e-hold", "1.1"),
     Package("e2e-reboot", "1.0", ""),
     Package("e2e-reboot", "1.1", postinst=_REBOOT),
+    Package("e2e-last", "1.0", ""),
+    Package("e2e-last", "1.1", depends=_LAST, postinst=_SLOW),
     Package("e2e-nopython", "1.0", ""),
     Package("e2e-nopython", "1.1", postinst=_NOPYTHON),
 )
@@ -178,15 +184,19 @@ def _suite(repo: str, suite: str, label: str, home: str) -> None:
     _run(_gpg(home) + ["--clearsign", "-o", signed, os.path.join(dist, "Release")], repo)
 
 
+_PUBLISHING = threading.Lock()  # one ends the key agent that the other is using
+
+
 def publish(directory: str, part: str, debs: str) -> None:
     """Serve the .deb files of a directory as security updates below repo/PART."""
     repo = os.path.join(directory, "repo", part)
     shutil.copytree(debs, os.path.join(repo, "pool", "stable-security"))
     home = os.path.join(directory, "gnupg")
-    try:
-        _suite(repo, "stable-security", "Debian-Security", home)
-    finally:
-        subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], check=False)
+    with _PUBLISHING:
+        try:
+            _suite(repo, "stable-security", "Debian-Security", home)
+        finally:
+            subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], check=False)
 
 
 def sources(port: int) -> str:

@@ -308,7 +308,7 @@ def unlisted_in_time(trial: Trial) -> None:
 
 def real_updates(trial: Trial) -> None:
     """Debian's own security updates, the interpreter among them, and the reboot after them."""
-    aptrepo.publish(os.path.dirname(trial.base.repo), "debian", realdebs.ensure("host"))
+    aptrepo.publish(trial.base.packages, "debian", realdebs.ensure("host"))
     trial.configure()
     source = aptrepo.more_sources(webserver.REPO_PORT, "debian")
     trial.box.write("/etc/apt/sources.list", trial.box.read("/etc/apt/sources.list") + source)

@@ -31,6 +31,7 @@ from tests.e2e import cases_interrupted  # noqa: E402
 from tests.e2e import cases_late  # noqa: E402
 from tests.e2e import cases_runs  # noqa: E402
 from tests.e2e import cases_trust  # noqa: E402
+from tests.e2e import cases_upgrade  # noqa: E402
 from tests.e2e import container  # noqa: E402
 from tests.e2e import leftovers  # noqa: E402
 from tests.e2e import system  # noqa: E402
@@ -41,11 +42,11 @@ PREFIX = "qve2e"
 SCRATCH = "/var/tmp"
 PROGRAMS = (
     ["systemd-nspawn", "nginx", "ip", "nsenter", "unshare", "setpriv"]
-    + ["dpkg-deb", "apt-ftparchive", "gpg", "git"]
+    + ["dpkg-deb", "apt-ftparchive", "gpg", "git", "make", "cmake"]
 )
 CASES: List[trial.Case] = (
     cases_runs.CASES + cases_faults.CASES + cases_interrupted.CASES + cases_abuse.CASES
-    + cases_hardened.CASES + cases_late.CASES + cases_trust.CASES
+    + cases_hardened.CASES + cases_late.CASES + cases_trust.CASES + cases_upgrade.CASES
 )
 
 
@@ -98,7 +99,7 @@ class Runner:
         name = "%s-%d-%s" % (PREFIX, os.getpid(), case.name)
         work = os.path.join(self._work, case.name)
         os.makedirs(work)
-        one = trial.Trial(self._base, name, work)
+        one = trial.Trial(self._base, name, work, case.packaged)
         with self._lock:
             self._live.append(one)
         error = ""

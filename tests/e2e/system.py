@@ -4,13 +4,16 @@
 Built once per run on top of the base tree, in a tree that is not booted: the working
 tree's files (what git knows) are copied in and installed by `make install` as an
 administrator would do it; the made-up packages of version 1.0 and the key of the
-local repository are put where a trial finds them. Trials share it read-only.
+local repository are put where a trial finds them. Trials share it read-only. packaged()
+makes the same with the project's own .deb packages instead, as cpack builds them.
 """
 
+import glob
 import os
 import re
 import shutil
 import subprocess
+from typing import Callable
 from typing import Dict
 from typing import List
 from typing import NamedTuple
@@ -48,9 +51,14 @@ class System(NamedTuple):
     """What every trial of this run starts from."""
 
     layers: List[str]
-    repo: str
+    packages: str  # what aptrepo.build() has made
     checkout: str
     paths: Paths
+
+    @property
+    def repo(self) -> str:
+        """The repository that is served."""
+        return os.path.join(self.packages, "repo")
 
 
 def copy_checkout(checkout: str, target: str) -> None:
@@ -76,8 +84,24 @@ useradd --create-home --shell /bin/sh bob
 passwd -d root >/dev/null
 """
 
+_INSTALL_PACKAGES = """
+dpkg -i /usr/src/packages/*.deb
+passwd -d root >/dev/null
+"""
+
+NEWER_VERSION = "1.9.9"
+_NEWER = """
+sed 's/^VERSION = ".*"/VERSION = "%s"/' lib/qualvosec/paths.py >paths.new
+mv paths.new lib/qualvosec/paths.py
+printf '\\n# new in this version\\n' >>etc/qualvosec.conf
+""" % NEWER_VERSION
+_PACK = """
+cmake -B out -S . -DQUALVOSEC_GENERATORS=DEB
+cmake --build out --target package
+"""
+
 _ASK_PATHS = """
-file=$(find /usr/local -path '*/qualvosec/paths.py')
+file=$(find /usr/local /usr/share -path '*/qualvosec/paths.py')
 cd "$(dirname "$(dirname "$file")")"
 exec /usr/bin/python3 -IBc 'import sys; sys.path.insert(0, "."); from qualvosec import paths
 for name in sys.argv[1:]: print("PATHS", name, getattr(paths, name))' %s
@@ -99,24 +123,59 @@ def _read_paths(text: str) -> Paths:
     )
 
 
-def build(base: str, work: str, checkout: str, name: str) -> System:
-    """Make the system layer below `work`; ContainerError or OSError if that fails."""
-    packages = os.path.join(work, "packages")
-    aptrepo.build(packages)
-    overlay = container.Overlay([base], os.path.join(work, "system"))
+def _layer(base: str, work: str, name: str, packages: str, install: Callable[[str], str]) -> Paths:
+    """Fill work/upper on top of the base tree; install(root) puts files and returns a script."""
+    overlay = container.Overlay([base], work)
     overlay.mount()
     try:
         root = overlay.root
-        copy_checkout(checkout, root + SOURCE)
         shutil.copytree(os.path.join(packages, "old"), root + OLD_PACKAGES)
         os.makedirs(root + "/etc/apt/keyrings", exist_ok=True)
         shutil.copy(os.path.join(packages, "key.gpg"), root + "/etc/apt/keyrings/e2e.gpg")
         with open(root + "/etc/apt/sources.list", "w", encoding="ascii") as file:
             file.write(aptrepo.sources(webserver.REPO_PORT))
-        log = container.prepare(root, name, _INSTALL % SOURCE)
+        log = container.prepare(root, name, install(root))
         with open(os.path.join(work, "install.log"), "w", encoding="utf-8") as file:
             file.write(log)
-        paths = _read_paths(container.prepare(root, name, _ASK_PATHS % " ".join(NAMES)))
+        return _read_paths(container.prepare(root, name, _ASK_PATHS % " ".join(NAMES)))
     finally:
         overlay.unmount()
-    return System([overlay.upper, base], os.path.join(packages, "repo"), checkout, paths)
+
+
+def build(base: str, work: str, checkout: str, name: str) -> System:
+    """Make the system layer below `work`; ContainerError or OSError if that fails."""
+    packages = os.path.join(work, "packages")
+    aptrepo.build(packages)
+
+    def install(root: str) -> str:
+        copy_checkout(checkout, root + SOURCE)
+        return _INSTALL % SOURCE
+
+    layer = os.path.join(work, "system")
+    paths = _layer(base, layer, name, packages, install)
+    return System([os.path.join(layer, "upper"), base], packages, checkout, paths)
+
+
+def pack(checkout: str, target: str, newer: bool) -> None:
+    """Build the .deb packages of the checkout into `target`, as they are or of a later version."""
+    copy_checkout(checkout, target + ".source")
+    script = (_NEWER if newer else "") + _PACK
+    container.call(["sh", "-ec", "cd '%s'\n%s" % (target + ".source", script)])
+    os.mkdir(target)
+    for deb in glob.glob(target + ".source/out/*.deb"):
+        shutil.move(deb, target)
+
+
+def packaged(made: System, work: str, name: str) -> System:
+    """The same system as `made`, but with our packages; later ones lie in work/newer."""
+    for version in ("present", "newer"):
+        pack(made.checkout, os.path.join(work, version), version == "newer")
+
+    def install(root: str) -> str:
+        shutil.copytree(os.path.join(work, "present"), root + "/usr/src/packages")
+        return _INSTALL_PACKAGES
+
+    layer = os.path.join(work, "system")
+    os.mkdir(layer)
+    paths = _layer(made.layers[-1], layer, name, made.packages, install)
+    return made._replace(layers=[os.path.join(layer, "upper"), made.layers[-1]], paths=paths)

@@ -11,6 +11,8 @@ import calendar
 import json
 import os
 import shutil
+import subprocess
+import sys
 import time
 from typing import Callable
 from typing import Dict
@@ -31,12 +33,16 @@ RUN_S = 120.0
 
 
 class Case(NamedTuple):
-    """A named trial; a patient one mostly waits and does not count against the jobs."""
+    """A named trial; a patient one mostly waits and does not count against the jobs.
+
+    `packaged`: the host has our own .deb packages instead of a copy of the files.
+    """
 
     name: str
     summary: str
     body: Callable[["Trial"], None]
     patient: bool = False
+    packaged: bool = False
 
 
 class Failure(AssertionError):
@@ -76,11 +82,14 @@ def yaml_entry(name: str, fields: Dict[str, object]) -> str:
 class Trial:
     """The host (`box`), its web server (`web`), and what the product tells."""
 
-    def __init__(self, base: system.System, name: str, work: str) -> None:
+    def __init__(
+        self, base: system.System, name: str, work: str, packaged: bool = False
+    ) -> None:
         self.base = base
         self.paths = base.paths
         self.work = work
         self.box = container.Container(name, base.layers, work, FQDN)
+        self._packaged = packaged
         shipped = os.path.join(base.checkout, "etc/nginx/qualvosec.conf")
         self.web = webserver.WebServer(name, work, base.repo, shipped)
         self.manifest = ""
@@ -91,7 +100,17 @@ class Trial:
     def create(self) -> None:
         """Make the host's disk and network; nothing is started."""
         os.chmod(self.work, 0o755)
+        if self._packaged:
+            own = os.path.join(self.work, "packaged")
+            self.base = system.packaged(self.base, own, self.box.name)
+            self.paths = self.base.paths
+            self.box = container.Container(self.box.name, self.base.layers, self.work, FQDN)
         self.box.create()
+
+    @property
+    def newer_packages(self) -> str:
+        """Where a later version of our own packages lies, if this host has such packages."""
+        return os.path.join(self.work, "packaged", "newer")
 
     def close(self) -> None:
         """End and unmount everything; may be called twice."""
@@ -204,14 +223,23 @@ class Trial:
         return record if record.get("finished") else None
 
     def status(self) -> Dict[str, object]:
-        """What the daemon says at /status; empty while it does not answer."""
+        """What the daemon says at /status; empty while it does not answer.
+
+        Asked from outside: the host's own Python may be what a trial breaks.
+        """
         ask = (
             "import json, urllib.request\n"
             "print(urllib.request.urlopen('http://127.0.0.1:8037/status', timeout=5)"
             ".read().decode('utf-8'))"
         )
-        done = self.box.run(["python3", "-c", ask])
-        return dict(json.loads(done.out)) if done.returncode == 0 else {}
+        done = subprocess.run(
+            ["ip", "netns", "exec", self.box.name, sys.executable, "-IBSc", ask],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            check=False,
+        )
+        return dict(json.loads(done.stdout.decode("utf-8"))) if done.returncode == 0 else {}
 
     def health(self) -> container.Result:
         """`qualvosec status`: the Nagios line and its exit code."""
