@@ -4,7 +4,8 @@
 
 The daemon of a copy made by `make install` has started a run that does not end (a stand-in
 for sudo answers nothing). GET /health is timed from connect to the last byte, a thousand
-times for each load: nobody else; a thousand idle connections; a thousand half-sent requests.
+times for each load: nobody else; a thousand idle connections; a thousand half-sent requests;
+a thousand that ask for the longest possible /packages and never read it.
 The thousand are held throughout, two new ones taking the place of two old ones before
 each request: the daemon drops the oldest, and would otherwise soon be left with none.
 
@@ -30,7 +31,10 @@ from typing import NamedTuple
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [ROOT, os.path.join(ROOT, "lib")]
 
+from qualvosec.client import packages  # noqa: E402
+
 from tests import bench_idle  # noqa: E402
+from tests.fakes import RECORD  # noqa: E402
 from tests.fakes import Edge  # noqa: E402
 
 ASKS = 500 if os.environ.get("SCALE") == "small" else 1000
@@ -177,13 +181,19 @@ def measure(work: str) -> bool:
     server = http.server.HTTPServer(("127.0.0.1", 0), bench_idle.Files)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     port = bench_idle.free_port()
-    process = start(work, folder, server.server_address[1], port)
+    process = start(work, folder, server.server_address[1], port,
+                    more="monitoring_packages: enable\n")
     try:
         wait_for_run(process, edge, port)
+        row = ["%0120d" % 0] * 3
+        packages.keep(os.path.join(folder, "state"), dict(
+            RECORD, window="20261124T0215Z", upgraded=[row] * 500, kept=[row[:2]] * 500))
         good = True
         for what, count, said in (("nobody else", 0, b""),
                                   ("%d idle connections" % FLOOD, FLOOD, b""),
-                                  ("%d half-sent requests" % FLOOD, FLOOD, GET[:-10])):
+                                  ("%d half-sent requests" % FLOOD, FLOOD, GET[:-10]),
+                                  ("%d unread /packages" % FLOOD, FLOOD,
+                                   GET.replace(b"health", b"packages"))):
             good = report(what, process.pid, port, count, said) and good
         if "stopped" in edge_log(folder) or not os.path.exists(folder + "/upgrade.hold"):
             raise bench_idle.BenchError("the run has ended")
