@@ -80,6 +80,9 @@ DEFENCES = (
     Defence("T4", "one serial has one content", CLIENT + "fetch.py",
             "if header.serial == request.serial and request.sha256", "if False and request.sha256",
             ("test_fetch.Signed.test_rollback_replay_and_wrong_fleet_have_their_own_reasons",)),
+    Defence("T4", "two changes within a second are two", CLIENT + "fetch.py",
+            "response.date <= changed + 1:", "False:",
+            ("test_fetch.WholeFile.test_validators_of_the_second_of_the_change_are_not_kept",)),
     Defence("T4", "the word of ssh-keygen counts", LIB + "manifest/signature.py",
             "if ended.returncode != 0:", "if False:",
             ("test_signature.BeforeSshKeygen."

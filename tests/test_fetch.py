@@ -162,6 +162,18 @@ class WholeFile(unittest.TestCase):
         self.assertIsNotNone(asked.tls)
         self.assertEqual(len(server.asked), 1)
 
+    def test_validators_of_the_second_of_the_change_are_not_kept(self) -> None:
+        """Or a second change in that second, of one size, would be a 304 for ever."""
+        for second, kept in (("59", False), ("58", False), ("57", True), ("03", True)):
+            fields = (b'ETag: "65a-7"\r\nDate: Mon, 23 Nov 2026 11:00:59 GMT\r\n'
+                      b"Last-Modified: Mon, 23 Nov 2026 11:00:%s GMT\r\n" % second.encode())
+            with hostile.Server(hostile.answers(ENTRY, fields=fields)) as server:
+                reply = fetch.answer(Request(server.url(), HOST, "Q"))
+            self.assertEqual((reply.entry, reply.etag != "", reply.last_modified != ""),
+                             ("policy", kept, kept), second)
+        with hostile.Server(hostile.answers(ENTRY, fields=b'ETag: "a"\r\n')) as server:
+            self.assertEqual(fetch.answer(Request(server.url(), HOST, "Q")).etag, '"a"')
+
     def test_ca_file_that_is_missing_is_failed(self) -> None:
         request = Request(SECURE, HOST, "Q", ca_file="/nowhere/ca.pem")
         reply = fetch.answer(request, Server(manifest=ENTRY))

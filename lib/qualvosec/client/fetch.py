@@ -127,8 +127,9 @@ def _download(request: Request, fetch: Fetch) -> _Pair:
 
     def get(url: str, limit: int, etag: str = "", modified: str = "") -> download.Response:
         left = max(0.0, end - time.monotonic())
-        return fetch(download.Request(url, request.user_agent, etag, modified, request.fresh, limit,
-                                      left, tls=settings, proxy=request.proxy))
+        return _lasting(fetch(download.Request(
+            url, request.user_agent, etag, modified, request.fresh, limit, left, tls=settings,
+            proxy=request.proxy)))
 
     manifest = get(request.url, download.MAX_MANIFEST_BYTES, request.etag, request.last_modified)
     if not request.allowed_signers:
@@ -141,6 +142,18 @@ def _download(request: Request, fetch: Fetch) -> _Pair:
     elif manifest.status == 200 and signed.status == 304:
         signed = get(url, signature.MAX_SIGNATURE_BYTES)
     return _Pair(manifest, signed)
+
+
+def _lasting(response: download.Response) -> download.Response:
+    """Drop the validators of a file that was changed in the second in which it was sent.
+
+    A further change within that second would share them (RFC 9110 section 8.8.2.2; nginx
+    makes its ETag of seconds and size), and 304 would keep it from this host for ever.
+    """
+    changed = download.http_date(response.last_modified)
+    if response.status == 200 and changed and response.date and response.date <= changed + 1:
+        return response._replace(etag="", last_modified="")
+    return response
 
 
 def _read(request: Request, chunks: Tuple[bytes, ...], base: Reply) -> Reply:
