@@ -240,6 +240,11 @@ install_configs() {
     if wanted admin; then
         place 0644 etc/patch.yaml "$DESTDIR$SAMPLEDIR/patch.yaml.sample"
     fi
+    # Who owns the directory can take helper.conf away; an old client's user may.
+    if [ -z "$DESTDIR" ] && [ "$(id -u)" -eq 0 ] && [ -n "$(find "$CONFDIR" -prune ! -user 0)" ]; then
+        chown 0:0 "$CONFDIR"
+        say "$CONFDIR belongs to root now: the helper works with no other"
+    fi
     if wanted client; then
         for when in pre-patch post-patch pre-reboot; do
             folder "$DESTDIR$CONFDIR/hooks.d/$when.d"
