@@ -14,6 +14,7 @@ from typing import List
 from typing import Optional
 from unittest import mock
 
+from qualvosec import paths
 from qualvosec.helper import front
 from qualvosec.helper import managers
 from qualvosec.helper import record
@@ -223,7 +224,16 @@ class Rules(Case):
     def test_a_program_that_others_could_change_does_nothing_as_root(self) -> None:
         self.host = self.host._replace(insecure=lambda: "/usr/lib/x.py: others may write to it")
         for fields in (UPGRADE, REPAIR, REBOOT, dict(CHECK, refresh=True)):
-            self.assert_refused(fields, "own program: /usr/lib/x.py")
+            self.assert_refused(fields, "own files: /usr/lib/x.py")
+
+    def test_a_configuration_directory_that_others_could_change_stops_everything(self) -> None:
+        # Its owner can take helper.conf and veto away, whoever owns these files.
+        folder = tempfile.mkdtemp()
+        self.addCleanup(os.rmdir, folder)
+        os.chmod(folder, 0o777)
+        with mock.patch.object(paths, "CONFIG_DIR", folder):
+            fault = front.Host(0, self.host.store, folder, self.host.world).insecure()
+        self.assertEqual(fault, "%s: others may write to it: chmod go-w it" % folder)
 
     def test_a_window_is_patched_once(self) -> None:
         self.ask(UPGRADE)

@@ -38,7 +38,7 @@ class Host(NamedTuple):
     store: records.Store
     config_dir: str
     world: base.World
-    insecure: Callable[[], str] = lambda: process.insecure(process.own_files())
+    insecure: Callable[[], str] = lambda: process.insecure([paths.CONFIG_DIR] + process.own_files())
     launch: Callable[[], str] = system.launch
     gone: Callable[[float], bool] = process.caller_gone
 
@@ -64,7 +64,7 @@ def _serve(request: requests.Request, host: Host) -> Reply:
             raise base.Refused("%s: only root may do this: use sudo or doas" % request.op)
         fault = host.insecure()
         if fault:
-            raise base.Refused("own program: %s" % fault)
+            raise base.Refused("own files: %s" % fault)
     path = os.path.join(host.config_dir, "helper.conf")
     # Who may not read it gets no more than a look at public facts.
     config = configs.read(path) if host.euid == 0 or os.access(path, os.R_OK) else configs.Config()
