@@ -173,6 +173,8 @@ class Units(unittest.TestCase):
         settings = dict(self.settings("qualvosec-helper.socket"))
         self.assertEqual((settings["SocketUser"], settings["SocketMode"], settings["Accept"]),
                          ("qualvosec", "0600", "yes"))
+        # privilege: auto takes a socket that is there, dead or not.
+        self.assertEqual(settings["RemoveOnStop"], "yes")
         started = dict(self.settings("qualvosec-helper@.service"))
         self.assertEqual(started["ExecStart"], HELPER)
         self.assertEqual({started["StandardInput"], started["StandardOutput"]}, {"socket"})
