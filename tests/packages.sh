@@ -4,9 +4,9 @@
 # Packages, proved: built twice in different places, umasks, time zones and locales and
 # found identical; judged by lintian and rpmlint; compared with what `make install` puts
 # in place; every configuration file marked as one. As an ordinary user or root, on
-# Debian: cmake dpkg-dev rpm lintian rpmlint. With --install [SUITE ...], as root, the
-# packages also live in booted Debians of their own, by default bullseye, bookworm and
-# trixie: see packages_install.py. Last line: the figures.
+# Debian: cmake dpkg-dev rpm cpio lintian rpmlint. With --install [NAME ...], as root, the
+# packages also live in booted systems of their own, by default bullseye, bookworm, trixie
+# and rpm: see packages_install.py. Last line: the figures.
 
 set -eu
 cd "$(dirname "$0")/.."
@@ -21,9 +21,9 @@ fault() {
     say "FAULT: $*"
     faults=$((faults + 1))
 }
-for tool in cmake dpkg-deb rpmbuild lintian rpmlint; do
+for tool in cmake dpkg-deb dpkg-scanpackages rpmbuild cpio lintian rpmlint; do
     command -v "$tool" >/dev/null || {
-        say "packages.sh: $tool is not installed: apt-get install cmake dpkg-dev rpm lintian rpmlint"
+        say "packages.sh: $tool is not installed: apt-get install cmake dpkg-dev rpm cpio lintian rpmlint"
         exit 2
     }
 done
@@ -145,7 +145,6 @@ fi
 
 if [ "${1:-}" = --install ]; then
     shift
-    [ $# -gt 0 ] || set -- bullseye bookworm trixie
     # A later version, whose default configuration is another one, too.
     cd "$root"
     copy "$work/later"
@@ -156,8 +155,11 @@ if [ "${1:-}" = --install ]; then
         printf '\n# new in this version\n' >>etc/qualvosec.conf
     )
     build "$work/later"
-    python3 "$root/tests/packages_install.py" "$work/packages" "$work/later/out" "$@" ||
-        fault "installation: see above"
+    python3 "$root/tests/packages_install.py" "$work/packages" "$work/later/out" "$@" \
+        >"$work/trials" 2>&1 || fault "installation: see above"
+    cat "$work/trials"
+    say "trials: $(grep -c '^shown ' "$work/trials") things shown," \
+        "$(grep -c '^FAULT ' "$work/trials") not so"
 fi
 
 say "packages: $same identical, lintian $deb_errors errors $deb_warnings warnings," \
