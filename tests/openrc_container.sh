@@ -114,3 +114,4 @@ if ! grep -q '^end$' "$work/out/log" 2>/dev/null || grep -q '^FAULT' "$work/out/
     exit 1
 fi
 grep '^shown' "$work/out/log"
+echo "openrc: $(grep -c '^shown' "$work/out/log") things shown"

@@ -16,6 +16,7 @@ import gzip
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -361,6 +362,8 @@ def live(suite: str, packages: str, newer: str, work: str) -> None:
 
 def one(name: str, packages: str, newer: str) -> int:
     """Show one trial; returns 0 or 1."""
+    # Told to end, it unmounts and removes what it has made.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     work = tempfile.mkdtemp(prefix="qualvosec-install-")
     begin = time.monotonic()
     trials: Dict[str, Callable[[], None]] = {

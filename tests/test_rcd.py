@@ -3,7 +3,9 @@
 
 The stand-ins in tests/data/rcd are written from the manual pages and complain where a
 script breaks a rule of its system. The server that is started is the real one; the
-client is a small program that can say that its configuration is bad.
+client is a small program that can say that its configuration is bad. Which shells were
+found is printed; QUALVOSEC_SHELLS names those that have to be there, and then every
+script lives under each of its system's, not under the first alone.
 """
 
 import getpass
@@ -26,9 +28,12 @@ from tests import ROOT
 SCRIPTS = os.path.join(ROOT, "rc.d")
 STANDINS = os.path.join(ROOT, "tests", "data", "rcd")
 SYSTEMS = ("freebsd", "netbsd", "openbsd")
-# The shells nearest to those of the systems: FreeBSD's and NetBSD's sh, OpenBSD's ksh.
-SHELLS = {"freebsd": ("sh", "dash"), "netbsd": ("sh", "dash"),
-          "openbsd": ("mksh", "ksh93", "ksh", "oksh"), "openrc": ("sh", "dash", "busybox")}
+# The shells nearest to those of the systems: FreeBSD's and NetBSD's sh are of ash's family,
+# as dash and busybox are; OpenBSD's ksh is a pdksh, as mksh is; ksh93 is a stranger to it.
+ASH = ("dash", "busybox", "sh")
+SHELLS = {"freebsd": ASH, "netbsd": ASH, "openrc": ASH,
+          "openbsd": ("mksh", "oksh", "ksh93", "ksh")}
+WANTED = os.environ.get("QUALVOSEC_SHELLS", "").split()
 MAKE = shutil.which("make") or shutil.which("bmake")
 CLIENT = """#!%s -IBS
 import signal, sys, time
@@ -65,7 +70,19 @@ def shells(system: str) -> List[str]:
     return list(found.values())
 
 
+def setUpModule() -> None:
+    """Tell which shells are here."""
+    found = sorted({os.path.basename(shell.split()[0])
+                    for system in SHELLS for shell in shells(system)})
+    sys.stderr.write("rc.d: shells here: %s\n" % (" ".join(found) or "none"))
+
+
 class Syntax(unittest.TestCase):
+
+    def test_shells_that_are_wanted_are_here(self) -> None:
+        known = {name for names in SHELLS.values() for name in names}
+        self.assertEqual([name for name in WANTED if name not in known or not shutil.which(name)],
+                         [], "install them or correct QUALVOSEC_SHELLS")
 
     def test_every_script_is_taken_by_the_shells_of_its_system(self) -> None:
         rows = [(os.path.join(SCRIPTS, name), name.rpartition(".")[2])
@@ -115,11 +132,12 @@ class Syntax(unittest.TestCase):
 class Life(unittest.TestCase):
     """Scripts in a folder of their own, on stand-ins of their systems."""
 
-    def prepare(self, system: str) -> str:
+    def prepare(self, system: str, shell: str = "") -> str:
         """Put programs, configuration and scripts in place; return the shell for the scripts."""
         if not shells(system):
             self.skipTest("no shell for %s: install one of %s"
                           % (system, ", ".join(SHELLS[system])))
+        shell = shell or shells(system)[0]
         self.folder = os.path.realpath(tempfile.mkdtemp(prefix="qualvosec-test-"))
         self.addCleanup(shutil.rmtree, self.folder)
         self.addCleanup(self.end_all)
@@ -145,8 +163,8 @@ class Life(unittest.TestCase):
                    % (user, user), 0o644)
         os.mkdir(os.path.join(self.folder, "run"))
         for name in ("qualvosec", "qualvosec_server"):
-            self.redirect(name, system)
-        return shells(system)[0]
+            self.redirect(name, system, shell)
+        return shell
 
     def write(self, name: str, text: str, mode: int) -> None:
         path = os.path.join(self.folder, name)
@@ -157,10 +175,10 @@ class Life(unittest.TestCase):
             handle.write(text)
         os.chmod(path, mode)
 
-    def redirect(self, name: str, system: str) -> None:
-        """Let a script use the stand-ins and this test's folder."""
+    def redirect(self, name: str, system: str, shell: str) -> None:
+        """Let a script use the stand-ins, this test's folder, and one shell, also to restart."""
         with open(os.path.join(SCRIPTS, "%s.%s" % (name, system)), encoding="utf-8") as handle:
-            text = handle.read()
+            text = "#!%s\n%s" % (shell, handle.read().split("\n", 1)[1])
         subr = os.path.join(STANDINS, "%s.subr" % system.replace("netbsd", "freebsd"))
         for path, other in (("/etc/rc.d/rc.subr", subr), ("/etc/rc.subr", subr),
                             ("/usr/sbin/daemon", self.folder + "/daemon"),
@@ -213,7 +231,12 @@ class Life(unittest.TestCase):
             self.fail("%r is not in the log:\n%s" % (text, handle.read()))
 
     def live(self, system: str) -> None:
-        shell = self.prepare(system)
+        for shell in shells(system)[:None if WANTED else 1] or [""]:
+            with self.subTest(shell=shell):
+                self.live_under(self.prepare(system, shell), system)
+                self.end_all()
+
+    def live_under(self, shell: str, system: str) -> None:
         status = "check" if system == "openbsd" else "status"
 
         def rc(word: str, script: str = "qualvosec") -> Tuple[int, str]:
