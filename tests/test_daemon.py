@@ -475,6 +475,28 @@ class Commands(DaemonCase):
         self.assertEqual((code, out[:12]), (0, "QUALVOSEC OK"))
         self.assertEqual(self.run_once("configtest")[2], said)
 
+    def test_a_tool_that_only_downloads_is_a_note_in_configtest_and_no_warning(self) -> None:
+        self.configure(monitoring="disable")
+        self.run_once("once")
+        units = "root/usr/lib/systemd/system/"
+        wants = self.path("root/etc/systemd/system/timers.target.wants")
+        for folder in (self.path("root/run/systemd/system"), self.path(units), wants,
+                       self.path("root/etc/dnf")):
+            os.makedirs(folder)
+        self.edge.write(units + "dnf-automatic.timer", "[Timer]\nOnCalendar=06:00\n")
+        self.edge.write(units + "dnf-automatic.service",
+                        "[Service]\nExecStart=/usr/bin/dnf-automatic --timer\n")
+        os.symlink("/usr/lib/systemd/system/dnf-automatic.timer",
+                   os.path.join(wants, "dnf-automatic.timer"))
+        self.edge.write("root/etc/dnf/automatic.conf",
+                        "[commands]\napply_updates = no\ndownload_updates = yes\n")
+        code, out, said = self.run_once("configtest")
+        self.assertEqual(code, 0)
+        self.assertIn("note: dnf-automatic.timer only downloads updates outside the windows; to "
+                      "turn it off: systemctl disable --now dnf-automatic.timer\n", said)
+        self.assertNotIn("warning", said)
+        self.assertEqual(self.run_once("status")[0], 0)
+
     def test_what_is_wrong_stays_critical_beside_another_tool(self) -> None:
         self.install_cron_job()
         code, out, _ = self.run_once("status")
