@@ -17,6 +17,7 @@ import unittest
 from qualvosec import useragent
 from qualvosec.admin import accesslog
 from qualvosec.admin import logfile
+from qualvosec.admin import logline
 
 from tests import DATA
 
@@ -196,6 +197,43 @@ class ReadTest(Scratch):
         pieces = list(logfile.pieces(io.BufferedReader(Endless())))
         self.assertLess(sum(map(len, pieces)), 300000)
 
+    def test_the_longest_line_is_read_and_one_byte_more_is_not(self):
+        for end in ("", " end"):
+            for length, expected in ((logfile.MAX_LINE, (81, 0)), (logfile.MAX_LINE + 1, (80, 1))):
+                rows = [line().rstrip("\n") + end] * 80
+                whole = rows[0] + " "
+                rows.insert(60, whole + "x" * (length - len(whole)))
+                log = self.read("\n".join(rows))
+                self.assertEqual((log.sightings, log.overlong), expected)
+
+    def test_times_that_no_clock_could_show_are_counted_and_not_believed(self):
+        good = "".join(line(time="23/Nov/2026:05:%02d:00 +0000" % minute) for minute in range(50))
+        for wrong in ("01/Jan/1970:00:00:09 +0000", "31/Dec/1999:23:59:59 +0000",
+                      "25/Nov/2026:06:00:00 +0000"):
+            for count in (1, 50):
+                bad = "".join(line(name, time=wrong) for name in ("a.example.org", "b.example.org")
+                              * count)
+                for text in (bad + good, good + bad, good + bad + good):
+                    log = self.read(text, latest=at("2026-11-24 06:00:00"))
+                    self.assertEqual((log.mistimed, log.broken), (2 * count, 0), wrong)
+                    self.assertEqual(list(log.hosts), ["a.example.org"])
+                    self.assertEqual((log.begins, log.ends, log.hosts["a.example.org"].time),
+                                     (at("2026-11-23 05:00:00"), at("2026-11-23 05:49:00"),
+                                      at("2026-11-23 05:49:00")), wrong)
+        self.assertEqual(self.read(line(time="25/Nov/2026:06:00:00 +0000")).mistimed, 0)
+
+    def test_more_kinds_of_lines_than_are_known_at_a_time_lose_nothing(self):
+        limit = accesslog.MAX_KINDS
+        text = "".join(line("h%d.b" % (number % 700), time="23/Nov/2026:%02d:%02d:%02d +0000" % (
+            number // 3600, number // 60 % 60, number % 60)) for number in range(3000))
+        try:
+            accesslog.MAX_KINDS = 100
+            few = self.read(text)
+        finally:
+            accesslog.MAX_KINDS = limit
+        self.assertEqual(few, self.read(text))
+        self.assertEqual((len(few.hosts), few.sightings), (700, 3000))
+
     def test_strangers_are_bounded_and_listed_hosts_are_not_crowded_out(self):
         limit = accesslog.MAX_STRANGERS
         try:
@@ -273,6 +311,111 @@ def slow_hosts(texts):
     return result
 
 
+def slow_request(text):
+    """Cut a line after its time by hand; returns (status, agent), None if it is of no format."""
+    words, place = [], 0
+    for kind in 'q.dq"':
+        if text[place:place + 1] != " ":
+            return None
+        place += 1
+        end = place + 1
+        if kind in "d.":
+            while text[end:end + 1] not in (" ", ""):
+                end += 1
+            number = text[place:end]
+            is_number = bool(number) and not set(number) - set("0123456789")
+            if not (is_number and (kind == "d" or len(number) == 3)
+                    or kind == "d" and number == "-"):
+                return None
+        else:
+            if text[place:place + 1] != '"':
+                return None
+            while end < len(text) and text[end] != '"':
+                end += 2 if text[end] == "\\" else 1
+            end += 1
+            if end > len(text):
+                return None
+        words.append(text[place:end])
+        place = end
+    return words[1], words[4][1:-1]
+
+
+def slow_time(text):
+    """Return the seconds of "23/Nov/2026:05:00:00 +0000] ", None if it is none."""
+    form = "".join("0" if char in "0123456789" else char for char in text)
+    if form[:3] + form[6:] != "00//0000:00:00:00 +0000] ".replace("+0000", text[21:22] + "0000"):
+        return None
+    months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+    day, month, year = int(text[:2]), text[3:6], int(text[7:11])
+    hour, minute, second = int(text[12:14]), int(text[15:17]), int(text[18:20])
+    if (text[21] not in "+-" or not all("A" <= char.upper() <= "Z" for char in month)
+            or not month.istitle() or hour > 23 or minute > 59 or second > 60):
+        return None
+    if (month not in months or not year
+            or not 1 <= day <= calendar.monthrange(year, months.index(month) + 1)[1]):
+        return False
+    east = int(text[22:24]) * 3600 + int(text[24:26]) * 60
+    return (calendar.timegm((year, months.index(month) + 1, day, hour, minute, second))
+            - (-east if text[21] == "-" else east))
+
+
+def slow_read(rows, latest):
+    """Count lines one by one; returns (sightings, broken, overlong, mistimed) and the hosts."""
+    sightings = broken = overlong = mistimed = 0
+    hosts = {}
+    for row in "\n".join(rows).split("\n"):
+        if "QualvoSec " not in row:
+            continue
+        if len(row) > logfile.MAX_LINE:
+            overlong += 1
+            continue
+        found = [(place, moment) for place, moment in (
+            (place, slow_time(row[place + 2:place + 30])) for place in range(len(row) - 30)
+            if row[place:place + 2] == " [" and row[place + 30] == '"') if moment is not None]
+        request = slow_request(row[found[0][0] + 29:]) if found else None
+        if request is None or found[0][1] is False:
+            broken += 1
+            continue
+        status, agent = request
+        if not agent.startswith("QualvoSec "):
+            continue
+        sighting = useragent.read(agent)
+        source = logline.read_source(row[:found[0][0]].encode("latin-1"))
+        if sighting is None or not source:
+            broken += 1
+        elif status[0] == "2" or status == "304":
+            moment = found[0][1]
+            if not accesslog.EARLIEST <= moment <= latest:
+                mistimed += 1
+                continue
+            sightings += 1
+            first, newest, origin = hosts.get(sighting.fqdn, (moment, moment, source))
+            hosts[sighting.fqdn] = (min(first, moment),) + max((newest, origin), (moment, source))
+    return (sightings, broken, overlong, mistimed), hosts
+
+
+def damaged(rng, row, share):
+    """Return a row, or, for some of them, what a crash, a fault or a joker makes of it."""
+    if rng.random() >= share:
+        return row
+    place = rng.randrange(len(row) + 1)
+    what = rng.randrange(8)
+    if what == 0:
+        return row[:place] + "\0" * (len(row) - place)
+    if what == 1:
+        return row[:place]
+    if what == 2:
+        return row[place:]
+    if what == 3:
+        return row + "x" * rng.choice((8000, 8100, 9000))
+    if what == 4:
+        return row.replace("/2026:", rng.choice(("/1970:", "/2027:", "/2x26:")))
+    if what == 5:
+        return row[:place] + rng.choice("[]\n") + row[place + 1:]
+    text = rng.choice(HOSTILE).replace("\r", "\0")
+    return row[:place] + text + row[place + (len(text) if what == 6 else 0):]
+
+
 class FuzzTest(Scratch):
 
     def test_hosts_agree_with_a_slow_reader_whatever_the_order_zones_and_sources(self):
@@ -305,6 +448,35 @@ class FuzzTest(Scratch):
                                          seen.nearby) for name, seen in log.hosts.items()},
                                  slow_hosts(texts))
                 self.assertEqual(log.broken, 0)
+
+    def test_every_line_is_counted_as_by_a_slow_reader_however_few_are_damaged(self):
+        seed = random.randrange(2 ** 32)
+        rng = random.Random(seed)
+        for trial in range(12):
+            more = rng.choice(("", ' "-" rt=0.%03d', ' [%d]'))
+            foreign, damage = rng.choice((0, 0, .03, .5, .95)), rng.choice((.002, .02, .3))
+            rows, now = [], at("2026-10-03 20:00:00")
+            for _ in range(3000):
+                now += rng.choice((0, 1, 2, 30))
+                row = line("h%d.example.org" % rng.randrange(40), source="192.0.2.7",
+                           time=time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(now)),
+                           status=rng.choice(("200", "304", "304", "304", "404")),
+                           agent="curl/8" if rng.random() < foreign else None).rstrip("\n")
+                rows.append(damaged(rng, row + (more and more % rng.randrange(1000)), damage))
+            with self.subTest(seed=seed, trial=trial):
+                log = self.read("\n".join(rows), latest=at("2026-12-31 00:00:00"))
+                counts, newest = slow_read(rows, at("2026-12-31 00:00:00"))
+                self.assertEqual((log.sightings, log.broken, log.overlong, log.mistimed), counts)
+                self.assertEqual({name: (seen.first, seen.time, seen.source)
+                                  for name, seen in log.hosts.items()}, newest)
+
+    def test_a_damaged_clock_between_good_ones_is_counted_as_broken(self):
+        good = [line(time="23/Nov/2026:05:00:%02d +0000" % second) for second in range(60)]
+        for place, text in ((30, "05:00:2x"), (59, "05:00:58 +000x"), (10, "05:00:0:")):
+            rows = list(good)
+            rows[place] = rows[place].replace("05:00:%02d +0000" % place, text)
+            log = self.read("".join(rows))
+            self.assertEqual((log.sightings, log.broken), (59, 1), text)
 
     def test_a_damaged_clock_in_a_repeated_line_costs_that_line_alone(self):
         good = [line(time="23/Nov/2026:05:00:%02d +0000" % second) for second in range(10)]

@@ -29,7 +29,7 @@ def seen(token=DONE, ago=3600, first=20 * DAY, source="192.0.2.1", nearby=()):
 
 
 def log(begins=30 * DAY, ends=60, **hosts):
-    return Log(hosts, NOW - begins, NOW - ends, len(hosts), 0, 0, 0, (), ())
+    return Log(hosts, NOW - begins, NOW - ends, len(hosts), 0, 0, 0, 0, (), ())
 
 
 def status(sighting, policy=WEEKLY, alive_days=7, zone=utc, **spans):
@@ -71,7 +71,7 @@ class StatusTest(unittest.TestCase):
         self.assertEqual(status(None, ends=8 * DAY), "unknown")
         self.assertEqual(status(seen(ago=8 * DAY), ends=8 * DAY), "unknown")
         self.assertEqual(status(seen(), begins=DAY), "ok")
-        empty = Log({}, 0, 0, 0, 0, 0, 0, (), ())
+        empty = Log({}, 0, 0, 0, 0, 0, 0, 0, (), ())
         self.assertEqual(overview.rows({"a": WEEKLY}, empty, NOW, 7, utc)[0].status, "unknown")
 
     def test_seen_and_not_in_the_manifest_is_unlisted(self):
@@ -167,15 +167,16 @@ class NotesTest(unittest.TestCase):
     def test_logs_that_cover_too_little_or_ended_are_told(self):
         self.assertIn("2.0 of 7 days", overview.notes(log(begins=2 * DAY), NOW, 7)[0])
         self.assertIn("end 8 days ago", overview.notes(log(ends=8 * DAY), NOW, 7)[0])
-        empty = Log({}, 0, 0, 0, 0, 0, 0, (), ())
+        empty = Log({}, 0, 0, 0, 0, 0, 0, 0, (), ())
         self.assertIn("no line with a time", overview.notes(empty, NOW, 7)[0])
 
     def test_skipped_lines_and_useless_files_are_told(self):
         notes = overview.notes(log()._replace(broken=2, overlong=1, strangers=5,
-                                              anonymous=("/x",)), NOW, 7)
-        self.assertEqual(len(notes), 3)
+                                              mistimed=4, anonymous=("/x",)), NOW, 7)
+        self.assertEqual(len(notes), 4)
         self.assertIn("/x: common format", notes[0])
         self.assertIn("broken or forged: 3", notes[1])
+        self.assertIn("impossible time skipped: 4", notes[2])
 
 
 if __name__ == "__main__":

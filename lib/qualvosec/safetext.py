@@ -9,6 +9,8 @@ stays as it is. The result never contains a line end.
 
 def safe(text: str, limit: int = 200) -> str:
     """Return printable text of at most `limit` characters, "..." at the end if it was cut."""
+    if len(text) <= limit and text.isprintable() and "\\" not in text:
+        return text
     out = []
     for char in text[:limit + 1]:
         if char == "\\":

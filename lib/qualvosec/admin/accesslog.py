@@ -2,13 +2,13 @@
 """The web server's access logs -> who asked for the manifest last, and what it said.
 
 Any number of files in any order, plain or compressed (.gz, .xz, .bz2): the newest
-time wins, not the last line. Only answers 2xx and 304 are sightings. Lines of other
-clients cost a search; a line longer than 8 KiB is skipped. Memory is bounded by the
-number of hosts, and that by the manifest plus MAX_STRANGERS.
+time wins, not the last line. Only answers 2xx and 304 are sightings; what no clock could
+have shown at the time is none. A line longer than 8 KiB is skipped. Memory is bounded by
+the number of hosts, and that by the manifest plus MAX_STRANGERS.
 
-Nearly every line repeats an earlier one but for its time. A line whose sender and
-words are known, later than the one before on the same day, is noted unread; only the
-newest such line of each kind is read, at the end. All others are read at once.
+Nearly every line repeats an earlier one but for its time. Such lines are taken in by the
+piece, without a loop: of each kind only the newest time is kept, and read at the end.
+What is new, damaged, out of order or not ours is read line by line.
 """
 
 import os
@@ -17,29 +17,33 @@ from typing import Container
 from typing import Dict
 from typing import List
 from typing import NamedTuple
+from typing import Optional
 from typing import Sequence
+from typing import Set
 from typing import Tuple
 
+from qualvosec.admin import logcolumns
 from qualvosec.admin import logfile
+from qualvosec.admin import logline
+from qualvosec.admin.logcolumns import Columns
 from qualvosec.admin.logfile import MAX_LINE
 from qualvosec.admin.logline import MARK
-from qualvosec.admin.logline import Line
 from qualvosec.admin.logline import LineError
 from qualvosec.admin.logline import Parser
-from qualvosec.admin.logline import clock_s
-from qualvosec.admin.logline import is_common
+from qualvosec.admin.logline import Request
 from qualvosec.useragent import Sighting
 
 MAX_STRANGERS = 100000
-# Kinds of lines that are known at a time, about 700 bytes each.
+# Kinds of lines that are known at a time, about 800 bytes each.
 MAX_KINDS = 32768
+# 2015: clocks without a battery begin in 1970, 1980 or 2000.
+EARLIEST = 1420070400
 _EDGE = 65536
-# Of "23/Nov/2026:05:00:00 +0000] ...", which stands behind the first bracket:
-_DAY = len("23/Nov/2026")
-_TAIL = len("23/Nov/2026:05:00:00")
-_ZONE = slice(_TAIL + 1, _TAIL + 6)
+# Fewer lines of one day, or older than others, are not worth a call for many.
+_FEW = 32
 # Told the bytes of a file that were read, and its size; for a progress line.
 Progress = Callable[[int, int], None]
+Kind = bytes                    # head and tail of a line, its time left out
 
 
 class Seen(NamedTuple):
@@ -61,47 +65,27 @@ class Log(NamedTuple):
     sightings: int
     broken: int                 # lines that claim to be of a client and cannot be read
     overlong: int
+    mistimed: int               # lines before EARLIEST or after the latest time possible
     strangers: int              # sightings of unlisted hosts beyond MAX_STRANGERS
     anonymous: Tuple[str, ...]  # files without user agents
     faults: Tuple[str, ...]     # files that could not be read (to the end)
 
 
 def read(paths: Sequence[str], listed: Container[str] = (),
-         progress: Progress = lambda done, size: None) -> Log:
+         progress: Progress = lambda done, size: None, latest: Optional[int] = None) -> Log:
     """Read log files; `listed` are the manifest's hosts, which are always kept.
 
-    A file that cannot be read is a fault in the result: what the others say is still true.
+    A line after `latest` (epoch seconds) is none. A file that cannot be read is a fault in
+    the result: what the others say is still true.
     """
-    reading = _Reading(listed, progress)
+    reading = _Reading(listed, progress, latest)
     for path in paths:
-        before = reading.copy()
         try:
-            try:
-                reading.file(path)
-            except _DamagedClock:
-                # Very rare: a clock's digits are damaged in a line that was not read.
-                reading = before
-                reading.file(path, max_kinds=0)
+            reading.file(path)
         except logfile.faults() as error:
             reason = getattr(error, "strerror", None) or str(error) or "damaged"
             reading.faults += ("%s: %s" % (path, reason[:1].lower() + reason[1:]),)
     return reading.result()
-
-
-class _DamagedClock(Exception):
-    """A line that was noted unread cannot be read."""
-
-
-class _Kind:
-    """Lines that differ in nothing but their time."""
-
-    __slots__ = ("earlier", "found", "head", "newest")
-
-    def __init__(self, head: bytes, newest: bytes, found: Line) -> None:
-        self.head = head            # what stands before the time
-        self.newest = newest        # the newest of this day, from its time on, or only the day
-        self.earlier = b""          # that of an earlier day
-        self.found = found
 
 
 class _Note(NamedTuple):
@@ -117,28 +101,23 @@ class _Note(NamedTuple):
 class _Reading:
     """What has been read so far."""
 
-    def __init__(self, listed: Container[str], progress: Progress) -> None:
+    def __init__(self, listed: Container[str], progress: Progress,
+                 latest: Optional[int]) -> None:
         self.hosts: Dict[str, _Note] = {}
         self.faults: Tuple[str, ...] = ()
         self._listed = listed
         self._progress = progress
+        self._latest = latest
         self._parser = Parser()
         self._anonymous: Tuple[str, ...] = ()
         self._begins = self._ends = 0
-        self._sightings = self._broken = self._overlong = 0
+        self._sightings = self._broken = self._overlong = self._mistimed = self._others = 0
         self._known_strangers = self._strangers = 0
-        # Of the file that is being read:
-        self._kinds: Dict[bytes, _Kind] = {}
-        self._max_kinds = 0
-        self._midnight = 0
-        self._day = self._next_day = b""
-        self._has_more_fields = False
-
-    def copy(self) -> "_Reading":
-        """Return what can go on from here, whatever becomes of this one."""
-        other = _Reading(self._listed, self._progress)
-        other.__dict__.update(self.__dict__, hosts=dict(self.hosts))
-        return other
+        # Of the file that is being read; kinds are known since lines not after _reached.
+        self._newest: Dict[Kind, bytes] = {}
+        self._requests: Dict[Kind, Request] = {}
+        self._reached = 0
+        self._has_more_fields = self._is_mixed = False
 
     def result(self) -> Log:
         """Return everything as a value; ends the reading."""
@@ -147,16 +126,13 @@ class _Reading:
             name, note = self.hosts.popitem()
             hosts[name] = Seen(note.time, note.first, note.source,
                                self._parser.sighting(name, note.agent), note.nearby)
-        return Log(hosts, self._begins, self._ends, self._sightings, self._broken,
-                   self._overlong, self._strangers, self._anonymous, self.faults)
+        return Log(hosts, self._begins, self._ends, self._sightings, self._broken, self._overlong,
+                   self._mistimed, self._strangers, self._anonymous, self.faults)
 
-    def file(self, path: str, max_kinds: int = MAX_KINDS) -> None:
-        """Read one file; raises what reading raises, and _DamagedClock."""
-        self._kinds = {}
-        self._max_kinds = max_kinds
-        self._midnight = 0
-        self._day = self._next_day = b""
-        self._has_more_fields = is_sparse = False
+    def file(self, path: str) -> None:
+        """Read one file; raises what reading raises."""
+        self._reached = 0
+        self._has_more_fields = self._is_mixed = False
         before = self._sightings + self._broken
         first = last = b""
         with open(path, "rb") as raw:
@@ -165,7 +141,7 @@ class _Reading:
                 for piece in logfile.pieces(logfile.open_any(raw)):
                     first = first or piece[:_EDGE]
                     last = piece
-                    is_sparse = self._piece(piece, is_sparse)
+                    self._piece(piece)
                     if size:
                         self._progress(raw.tell(), size)
             finally:
@@ -173,137 +149,181 @@ class _Reading:
         lines = first.split(b"\n")
         self._span(lines)
         self._span(last[-_EDGE:].split(b"\n")[::-1])
-        if self._sightings + self._broken == before and any(map(is_common, lines[:20])):
+        if self._sightings + self._broken == before and any(map(logline.is_common, lines[:20])):
             self._anonymous += (path,)
 
     def _span(self, lines: List[bytes]) -> None:
         """Widen the time that the logs cover by the first of these lines that has one."""
         for line in lines:
             time = self._parser.time(line)
-            if time is not None:
+            if time is not None and self._is_possible(time, time):
                 self._begins = min(self._begins or time, time)
                 self._ends = max(self._ends, time)
                 return
 
-    def _piece(self, piece: bytes, is_sparse: bool) -> bool:
-        """Read whole lines; returns whether most of them are of other clients."""
-        lines = logfile.marked(piece) if is_sparse else piece.split(b"\n")
-        whole: Dict[bytes, bytes] = {}
-        if lines:
-            start = self._parser.start(lines[0])
-            self._turn(lines[0][start + 2:] if start >= 0 else b"")
-        if self._has_more_fields:
-            short = [logfile.cut(line) if len(line) <= MAX_LINE else line for line in lines]
-            whole = dict(zip(short, lines))
-            lines = short
-        known = self._kinds.get
-        limit = self._next_day
-        missed = others = 0
+    def _is_possible(self, begin: int, end: int) -> bool:
+        return begin >= EARLIEST and (self._latest is None or end <= self._latest)
+
+    def _piece(self, piece: bytes) -> None:
+        """Read whole lines, each ended."""
+        lines = None if self._is_mixed else logcolumns.cut(piece)
+        if lines is None:
+            marked = logfile.marked(piece)
+            ours = b"".join(marked)
+            self._is_mixed = len(ours) * 8 < len(piece) * 7
+            lines = logcolumns.cut(ours) or self._odd(marked)
+        others = self._others
+        ordered = logcolumns.in_order(lines)
+        if ((ordered is not lines or self._has_more_fields)
+                and not logcolumns.are_whole_lines(lines)):
+            lines = self._odd(logfile.marked(logcolumns.text(lines)))
+            ordered = logcolumns.in_order(lines)
+        for run in logcolumns.by_day(lines) if ordered is None else (ordered,):
+            if ordered is None and len(run.times) >= _FEW:
+                self._day(logcolumns.in_order(run), run)
+            else:
+                self._day(ordered, run)
+        if (self._others - others) * 8 > len(lines.times):
+            self._is_mixed = True
+
+    def _odd(self, lines: List[bytes]) -> Columns:
+        """Cut lines with further brackets in them."""
+        found = Columns([], [], [])
         for line in lines:
-            head, _, rest = line.partition(b" [")
-            kind = known(rest[_TAIL:])
-            if kind is not None and kind.newest <= rest < limit and kind.head == head:
-                kind.newest = rest
-                continue
-            missed += 1
-            if MARK in line:
-                self._line(whole.get(line, line))
-                limit = self._next_day
+            parts = logline.split(line) if len(line) <= MAX_LINE + 1 else None
+            if parts is not None:
+                head, time, tail = parts
+                found.heads.append(head + b"[\n")
+                found.times.append(time + b"\n")
+                found.tails.append(tail.rstrip(b"\n"))
+            elif len(line) > MAX_LINE + 1:
+                self._overlong += 1
             else:
-                others += 1
-        self._sightings += len(lines) - missed
-        if is_sparse:
-            return 2 * sum(map(len, lines)) < len(piece)
-        return 2 * others > len(lines)
+                self._broken += 1
+        return found
 
-    def _line(self, line: bytes) -> None:
-        if len(line) > MAX_LINE:
-            self._overlong += 1
+    def _day(self, ordered: Optional[Columns], lines: Columns) -> None:
+        """Take in lines of one day in order, or, where they are not, as they are."""
+        begin = ordered and self._parser.moment(ordered.times[0])
+        end = ordered and self._parser.moment(ordered.times[-1])
+        if ordered is None or begin is None or end is None or not self._is_possible(begin, end):
+            self._each(lines)
             return
-        try:
-            found = self._parser.parse(line)
-        except LineError:
-            self._broken += 1
-            return
-        if found is None or not found.answered:
-            return
-        self._sightings += 1
-        seen = self.hosts.get(found.fqdn)
-        # A line that is noted need not be taken in now, unless it is the first of its host.
-        if (seen is None or found.time < seen.first) and not self._add(found, found.time):
-            return
-        if not self._learn(line, found):
-            self._add(found, found.time)
-
-    def _learn(self, line: bytes, found: Line) -> bool:
-        """Let lines that differ from this one in nothing but their time be noted unread.
-
-        Returns whether this one is noted, too.
-        """
-        self._has_more_fields = self._has_more_fields or found.end != len(line)
-        head, _, rest = line[:found.end].partition(b" [")
-        if len(head) != found.start:
-            # There is another bracket in the name of the user.
-            return False
-        if not self._day <= rest < self._next_day:
-            # Back only at the start of a piece: around midnight lines may be mixed.
-            if self._midnight_of(rest) < self._midnight:
-                return False
-            self._turn(rest)
-        kind = self._kinds.get(rest[_TAIL:])
-        if kind is not None and kind.head == head:
-            kind.newest = max(kind.newest, rest)
-            return True
-        if kind is not None:
-            self._note(kind)
-        elif len(self._kinds) >= self._max_kinds:
-            return False
-        self._kinds[rest[_TAIL:]] = _Kind(head, rest, found)
-        return True
-
-    def _midnight_of(self, rest: bytes) -> int:
-        return self._parser.midnight(rest[:_DAY], b"+0000") or 0
-
-    def _turn(self, rest: bytes) -> None:
-        """Go to the day that stands at the front of a text."""
-        midnight = self._midnight_of(rest)
-        if not midnight or midnight == self._midnight:
-            return
-        day = rest[:_DAY] + b":"
-        if midnight < self._midnight:
+        early = logcolumns.count_before(ordered.times, self._reached - begin)
+        if early > max(_FEW, len(ordered.times) // 2):
+            # The log begins anew with an earlier time.
             self._settle()
-        for tail, kind in list(self._kinds.items()):
-            if kind.newest == self._day:
-                # Not once in a whole day: make room for others.
-                self._note(kind)
-                del self._kinds[tail]
-            else:
-                kind.earlier, kind.newest = kind.newest, day
-        self._day, self._next_day, self._midnight = day, rest[:_DAY] + b";", midnight
+            self._reached = early = 0
+        if early and not logcolumns.are_whole_lines(ordered):
+            self._each(ordered)
+            return
+        if early:
+            self._each(Columns(*(column[:early] for column in ordered)))
+            ordered = Columns(*(column[early:] for column in ordered))
+        self._reached = max(self._reached, end)
+        if ordered.times:
+            self._repeated(ordered)
+
+    def _repeated(self, lines: Columns) -> None:
+        """Take in lines that are in order and not before others of the kinds that are known."""
+        told = lines
+        if self._has_more_fields:
+            told = lines._replace(tails=[
+                tail if logcolumns.is_longer(head, tail, MAX_LINE) else logfile.cut(tail)
+                for head, tail in zip(lines.heads, lines.tails)])
+        before = len(self._newest)
+        self._newest.update(zip(logcolumns.kinds(told), lines.times))
+        self._sightings += len(lines.times)
+        fresh = [self._newest.popitem() for _ in range(len(self._newest) - before)]
+        unfit = self._meet(fresh[::-1], told) if fresh else ()
+        if unfit:
+            left = logcolumns.chosen(lines, [kind in unfit for kind in logcolumns.kinds(told)])
+            self._sightings -= len(left.times)
+            self._each(left)
+        if len(self._newest) > MAX_KINDS:
+            self._settle()
+
+    def _meet(self, fresh: List[Tuple[Kind, bytes]], lines: Columns) -> Set[Kind]:
+        """Know further kinds of lines; returns those that cannot be."""
+        begin = self._parser.moment(lines.times[0]) or 0
+        firsts: Dict[Kind, bytes] = {}
+        unfit = set()
+        for kind, time in fresh:
+            request = self._request(kind)
+            if request is None:
+                unfit.add(kind)
+                continue
+            note = self.hosts.get(request.fqdn)
+            if note is None or begin < note.first:
+                firsts = firsts or dict(zip(list(logcolumns.kinds(lines))[::-1],
+                                            lines.times[::-1]))
+                if not self._add(request, self._parser.moment(firsts[kind]) or 0):
+                    unfit.add(kind)
+                    continue
+            self._newest[kind] = time
+            self._requests[kind] = request
+        return unfit
+
+    def _request(self, kind: Kind) -> Optional[Request]:
+        """Return the request if lines of the kind are sightings and tell nothing more."""
+        head, tail = logcolumns.halves(kind)
+        if MARK not in tail or logcolumns.is_longer(head, tail, MAX_LINE - 2):
+            return None
+        try:
+            found = self._parser.request(head, tail)
+        except LineError:
+            return None
+        if found is None or not found.answered:
+            return None
+        if tail[found.end:] not in (b"", b"\n"):
+            self._has_more_fields = True
+            return None
+        return found
 
     def _settle(self) -> None:
-        """Read the lines that were noted, and forget their kinds."""
-        for kind in self._kinds.values():
-            self._note(kind)
-        self._kinds.clear()
+        """Take in the newest line of each kind, and forget the kinds."""
+        for kind, time in self._newest.items():
+            self._add(self._requests[kind], self._parser.moment(time) or 0)
+        self._newest.clear()
+        self._requests.clear()
 
-    def _note(self, kind: _Kind) -> None:
-        """Read the newest line of a kind; raises _DamagedClock."""
-        rest = kind.earlier if kind.newest == self._day else kind.newest
-        midnight = self._parser.midnight(rest[:_DAY], rest[_ZONE])
-        clock = clock_s(rest[_DAY + 1:_TAIL])
-        if midnight is None or clock is None:
-            raise _DamagedClock
-        self._add(kind.found, midnight + clock)
+    def _each(self, lines: Columns) -> None:
+        """Take in lines one by one."""
+        if not logcolumns.are_whole_lines(lines):
+            lines = self._odd(logfile.marked(logcolumns.text(lines)))
+        for head, time, tail in zip(*lines):
+            self._one(head, time, tail)
 
-    def _add(self, found: Line, time: int) -> bool:
+    def _one(self, head: bytes, stamp: bytes, tail: bytes) -> None:
+        """Take in one line, whatever it is."""
+        if not any(MARK in part for part in (head, stamp, tail)):
+            self._others += 1
+            return
+        if logcolumns.is_longer(head, tail, MAX_LINE):
+            self._overlong += 1
+            return
+        time = self._parser.instant(stamp)
+        try:
+            request = self._parser.request(head[:-2], tail)
+        except LineError:
+            request = time = None
+        if time is None:
+            self._broken += 1
+        elif request is None:
+            self._others += 1
+        elif request.answered and not self._is_possible(time, time):
+            self._mistimed += 1
+        elif request.answered:
+            self._sightings += 1
+            self._strangers += not self._add(request, time)
+
+    def _add(self, found: Request, time: int) -> bool:
         """Take a line in as if it were of that time, in any order; False: host not kept."""
         name, source, agent = found.fqdn, found.source, found.agent
         old = self.hosts.get(name)
         if old is None:
             if name not in self._listed:
                 if self._known_strangers >= MAX_STRANGERS:
-                    self._strangers += 1
                     return False
                 self._known_strangers += 1
             self.hosts[name] = _Note(time, time, source, agent, ())

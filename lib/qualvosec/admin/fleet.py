@@ -23,6 +23,8 @@ from qualvosec.manifest import document
 from qualvosec.manifest.window import host_zone
 from qualvosec.manifest.window import local_day
 
+DAY_S = 86400
+
 
 class Fleet(NamedTuple):
     """All hosts, listed or seen, and what one must know before believing it."""
@@ -87,6 +89,7 @@ def _read_logs(logs: List[str], found: document.Document, terminal: Terminal) ->
         last = done
         progress(min(before + done, total), total)
     try:
-        return accesslog.read(logs, found.hosts, tell)
+        # A day more: the web server's clock and this one may differ.
+        return accesslog.read(logs, found.hosts, tell, terminal.now + DAY_S)
     finally:
         progress.end()

@@ -124,7 +124,8 @@ def metrics(found: Sequence[Mapping[str, Any]], about: Mapping[str, Any], now: i
                        ("log_ends", "The newest line of the logs.")):
         if about[name] is not None:
             family(name + "_timestamp_seconds", text, [" %d" % about[name]])
-    family("log_broken_lines", "Lines skipped as broken or forged.", [" %d" % about["broken"]])
+    family("log_broken_lines", "Lines skipped as broken, forged or mistimed.",
+           [" %d" % about["broken"]])
     family("generated_timestamp_seconds", "When this was written.", [" %d" % now])
     return "".join(out)
 

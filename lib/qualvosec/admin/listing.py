@@ -185,7 +185,8 @@ def metrics(options: argparse.Namespace, terminal: Terminal) -> int:
     found = fleet.read(source.settings(options), terminal)
     weeks = facts.Weeks(terminal.now)
     about: Dict[str, Any] = {"log_begins": found.begins(), "log_ends": found.ends(),
-                             "broken": found.log.broken + found.log.overlong}
+                             "broken": (found.log.broken + found.log.overlong
+                                        + found.log.mistimed)}
     text = formats.metrics([facts.of(row, weeks) for row in found.rows], about, terminal.now)
     _put(options.output or "-", text, terminal)
     found.tell(terminal)

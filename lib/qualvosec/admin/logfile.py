@@ -23,8 +23,8 @@ from typing import cast
 from qualvosec.admin.logline import MARK
 
 MAX_LINE = 8192
-# Below 128 KiB, where C libraries begin to ask the system for each piece anew.
-PIECE = 98304
+# What is made of a piece shall stay below 128 KiB, where C libraries begin to give memory back.
+PIECE = 65536
 _OPENERS = ((b"\x1f\x8b", "gzip"), (b"\xfd7zXZ\x00", "lzma"), (b"BZh", "bz2"))
 
 
@@ -65,7 +65,7 @@ def faults() -> Tuple[Type[Exception], ...]:
 
 
 def pieces(file: BinaryIO) -> Iterator[bytes]:
-    """Yield whole lines in pieces. A line without end stays too long, but not in memory."""
+    """Yield whole lines, each ended. One that is too long stays so, but not in memory."""
     while True:
         piece = file.read(PIECE)
         if not piece:
@@ -74,7 +74,9 @@ def pieces(file: BinaryIO) -> Iterator[bytes]:
             end = file.readline(MAX_LINE)
             piece += end
             if len(end) == MAX_LINE and end[-1:] != b"\n":
-                piece += (MARK if _skip_line(file, end) else b"") + b"\n"
+                piece += MARK if _skip_line(file, end) else b""
+            if piece[-1:] != b"\n":
+                piece += b"\n"
         yield piece
 
 
@@ -89,13 +91,12 @@ def _skip_line(file: BinaryIO, before: bytes) -> bool:
 
 
 def marked(piece: bytes) -> List[bytes]:
-    """Return the lines with the client's mark, for a log that is mostly of others."""
+    """Return the ended lines with the client's mark, for a log that is mostly of others."""
     lines = []
     place = piece.find(MARK)
     while place >= 0:
         begin = piece.rfind(b"\n", 0, place) + 1
-        end = piece.find(b"\n", place)
-        end = len(piece) if end < 0 else end
+        end = piece.index(b"\n", place) + 1
         lines.append(piece[begin:end])
         place = piece.find(MARK, end)
     return lines

@@ -32,13 +32,15 @@ _MONTHS = {name: number for number, name in enumerate(
 # A leap second is written as 60.
 _CLOCK = re.compile(rb"(?:[01]\d|2[0-3]):[0-5]\d:(?:[0-5]\d|60)")
 _DAY = re.compile(rb"\d\d/[A-Z][a-z][a-z]/\d{4}")
-_STAMP = re.compile(rb" \[(" + _DAY.pattern + rb"):(" + _CLOCK.pattern
-                    + rb") ([+-]\d{4})\] (?=\")")
+_TIME = _DAY.pattern + rb":" + _CLOCK.pattern + rb" [+-]\d{4}\]"
+_STAMP = re.compile(rb" \[(" + _TIME + rb") (?=\")")
+_TIMES = re.compile(_TIME + rb"\n?")
 _QUOTED = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
-# Request, status, bytes, referer, user agent; what follows is not looked at.
-_LINE = re.compile(_STAMP.pattern + _QUOTED + rb" (\d{3}) (?:\d+|-) " + _QUOTED + rb" (" + _QUOTED
-                   + rb")")
+# Behind the time: request, status, bytes, referer; then the user agent.
+_FRONT = re.compile(rb" " + _QUOTED + rb" (\d{3}) (?:\d+|-) " + _QUOTED)
+_TAIL = re.compile(rb"(" + _FRONT.pattern + rb") (" + _QUOTED + rb")")
 _COMMON = re.compile(_QUOTED + rb" \d{3} (?:\d+|-)\s*$")
+_AGENT = b' "' + MARK
 _SOURCE = re.compile(r"[0-9A-Za-z.:_%-]{1,100}")
 
 
@@ -46,26 +48,29 @@ class LineError(ValueError):
     """A line claims to be of a client and cannot be read."""
 
 
-class Line(NamedTuple):
-    """One request of a client; start and end are offsets in the line."""
+class Request(NamedTuple):
+    """What a client's line says besides its time."""
 
-    time: int           # epoch seconds
-    source: str
     fqdn: str           # that the agent names
-    agent: bytes        # a user agent that useragent.read() accepts
+    source: str
+    agent: bytes        # a user agent that useragent.read() accepts, in its quotes
     answered: bool      # with a manifest, or with "you have it already"
-    start: int          # of the time: the blank before its bracket
-    end: int            # of the user agent, its quote included
+    end: int            # of the user agent in the tail
+
+
+def split(line: bytes) -> Optional[Tuple[bytes, bytes, bytes]]:
+    """Cut a line around its time: head, time with its closing bracket, tail; None: no time."""
+    # No client can put an unescaped quote, which the pattern needs, before the time.
+    stamp = _STAMP.search(line)
+    if stamp is None:
+        return None
+    begin, end = stamp.span(1)
+    return line[:begin - 1], line[begin:end], line[end:]
 
 
 def is_common(line: bytes) -> bool:
     """Say whether a line is of the common format, which tells no user agent."""
     return _COMMON.search(line) is not None
-
-
-def clock_s(text: bytes) -> Optional[int]:
-    """Return the seconds of a day that "hh:mm:ss" names, None if it is none."""
-    return _seconds(text) if _CLOCK.fullmatch(text) else None
 
 
 def _seconds(clock: bytes) -> int:
@@ -93,41 +98,49 @@ class Parser:
     def __init__(self) -> None:
         self._names: Dict[bytes, str] = {}
         self._sources: Dict[bytes, str] = {}
+        self._fronts: Dict[bytes, bool] = {}
         self._versions: Dict[str, str] = {}
         self._tokens: Dict[Optional[Token], Optional[Token]] = {}
         self._midnights: Dict[Tuple[bytes, bytes], Optional[int]] = {}
 
-    def parse(self, line: bytes) -> Optional[Line]:
-        """Return the request, None if the words are not in the user agent; raises LineError."""
-        # No client can put an unescaped quote, which the pattern needs, before the time.
-        found = _LINE.search(line)
-        if found is None:
-            raise LineError("no line of a known format")
-        day, clock, zone, status, agent = found.groups()
-        midnight = self.midnight(day, zone)
-        if midnight is None:
-            raise LineError("no such day")
-        if not agent.startswith(MARK, 1):
-            # They stand in what another client sent: its address or referer.
-            return None
-        start, end = found.span()
+    def request(self, head: bytes, tail: bytes) -> Optional[Request]:
+        """Return what stands before and behind a time; raises LineError.
+
+        None: our client's words are not in the user agent but in what another client sent.
+        """
+        begin = tail.rfind(_AGENT) + 1
+        end = tail.find(b'"', begin + 1) + 1
+        agent = tail[begin:end]
+        answered = self._fronts.get(tail[:begin - 1]) if begin else None
+        if answered is None or not end or b"\\" in agent:
+            found = _TAIL.match(tail)
+            if found is None:
+                raise LineError("no line of a known format")
+            front, status, agent = found.groups()
+            if not agent.startswith(MARK, 1):
+                return None
+            answered, end = status[:1] == b"2" or status == b"304", found.end()
+            _make_room(self._fronts)
+            self._fronts[front] = answered
         fqdn = self._name(agent)
-        source = self._source(line[:start])
+        source = self._source(head)
         if not fqdn or not source:
             raise LineError("no user agent of a client, or no address")
-        return Line(midnight + _seconds(clock), source, fqdn, agent,
-                    status[:1] == b"2" or status == b"304", start, end)
+        return Request(fqdn, source, agent, answered, end)
 
     def time(self, line: bytes) -> Optional[int]:
         """Return a line's time in epoch seconds, None if it has none."""
         stamp = _STAMP.search(line)
-        midnight = self.midnight(stamp.group(1), stamp.group(3)) if stamp else None
-        return None if stamp is None or midnight is None else midnight + _seconds(stamp.group(2))
+        return self.instant(stamp.group(1)) if stamp else None
 
-    def start(self, line: bytes) -> int:
-        """Return the offset of the blank before a line's time, -1 if it has none."""
-        stamp = _STAMP.search(line)
-        return stamp.start() if stamp else -1
+    def instant(self, stamp: bytes) -> Optional[int]:
+        """Return "23/Nov/2026:05:00:00 +0100]" in epoch seconds, None: there is no such time."""
+        return self.moment(stamp) if _TIMES.fullmatch(stamp) else None
+
+    def moment(self, stamp: bytes) -> Optional[int]:
+        """As instant() of what has its form."""
+        midnight = self.midnight(stamp[:11], stamp[21:26])
+        return None if midnight is None else midnight + _seconds(stamp[12:20])
 
     def midnight(self, day: bytes, zone: bytes) -> Optional[int]:
         """Return when "23/Nov/2026" began in "+0100", in epoch seconds; None: no such day."""
@@ -145,7 +158,8 @@ class Parser:
         source = self._sources.get(head)
         if source is None:
             _make_room(self._sources)
-            source = self._sources[head] = read_source(head)
+            # The blank before the bracket is not of the head.
+            source = self._sources[head] = read_source(head[:-1]) if head[-1:] == b" " else ""
         return source
 
     def _name(self, agent: bytes) -> str:

@@ -89,6 +89,9 @@ def notes(log: Log, now: int, alive_days: int) -> List[str]:
                       % path)
     if log.broken or log.overlong:
         result.append("lines skipped as broken or forged: %d" % (log.broken + log.overlong))
+    if log.mistimed:
+        result.append("lines with an impossible time skipped: %d: was the clock of the web server "
+                      "wrong?" % log.mistimed)
     if log.strangers:
         result.append("requests of further unlisted names left out: %d" % log.strangers)
     return result

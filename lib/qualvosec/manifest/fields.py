@@ -60,7 +60,7 @@ def shown(value: object) -> str:
 
 def did_you_mean(word: str, known: Collection[str]) -> str:
     """Return the nearest known word, or "" when none is near."""
-    if len(word) > 64:
+    if not known or len(word) > 64:
         return ""
     word = word.lower()
     near = difflib.get_close_matches(word, list(known), 1, 0.7)
