@@ -5,8 +5,8 @@
 Random policies in twelve zones are compared with a table of every minute of the
 year; random histories of a whole host are judged by the promises of the program;
 bugs planted in the decision must all be noticed. SCALE=small takes under
-50 seconds. The last line is the verdict; exit 1 when a bar is missed. SEED=n
-repeats a run.
+50 seconds. The last line is the verdict; exit 1 when a bar is missed: then the first
+three faults stand just above it, whatever was printed since. SEED=n repeats a run.
 """
 
 import os
@@ -39,7 +39,31 @@ KINDS = (
 )
 
 
-def windows() -> int:
+class Faults:
+    """Prints each fault as it is found, and the first ones again at the end."""
+
+    AGAIN = 3
+
+    def __init__(self) -> None:
+        self.first: List[str] = []
+
+    def tell(self, line: str) -> None:
+        """Print a fault."""
+        if len(self.first) < self.AGAIN:
+            self.first.append(line)
+        sys.stdout.write("    %s\n" % line)
+        sys.stdout.flush()
+
+    def repeat(self) -> None:
+        """Print the first faults and how to find them again; nothing if there are none."""
+        if self.first:
+            sys.stdout.write("the first faults (all: %sSEED=%d python3 tests/bench_time.py):\n" % (
+                "SCALE=small " if SMALL else "", SEED))
+        for line in self.first:
+            sys.stdout.write("    %s\n" % line)
+
+
+def windows(faults: Faults) -> int:
     """Compare policies with the table of each zone; returns the number of disagreements."""
     each = -(-POLICIES // len(oracle_time.ZONES))
     total = 0
@@ -52,9 +76,9 @@ def windows() -> int:
         total += len(found)
         sys.stdout.write("  %-12s %5d policies, years %s: %d disagreements\n" % (
             zone, each, " ".join(str(year) for year in years), len(found)))
-        for line in found[:3]:
-            sys.stdout.write("    %s\n" % line)
         sys.stdout.flush()
+        for line in found[:3]:
+            faults.tell(line)
     return total
 
 
@@ -66,17 +90,20 @@ def kind_of(fault: str) -> str:
     return "other faults"
 
 
-def histories() -> Dict[str, int]:
+def histories(faults: Faults) -> Dict[str, int]:
     """Play histories; returns how often each promise was broken."""
     counts = {name: 0 for name, _ in KINDS}
     counts["other faults"] = 0
     runs = reboots = crashes = 0
     for number in range(HISTORIES):
         history = simulate.History(SEED + number)
-        for fault in history.run():
+        try:
+            found = history.run()
+        except Exception as error:  # a crash is a fault, too, and must not lose its seed
+            found = ["crashed: %s: %s" % (type(error).__name__, error)]
+        for fault in found:
             counts[kind_of(fault)] += 1
-            sys.stdout.write("    %s; repeat: python3 -m tests.simulate %d\n" % (
-                fault, SEED + number))
+            faults.tell("%s; repeat: python3 -m tests.simulate %d" % (fault, SEED + number))
         runs += len(history.root.commits)
         reboots += len(history.downs)
         crashes += history.crashes
@@ -85,7 +112,7 @@ def histories() -> Dict[str, int]:
     return counts
 
 
-def pairs() -> int:
+def pairs(faults: Faults) -> int:
     """Crash a few histories at every pair of points; returns the number of broken ones."""
     broken = total = 0
     for seed in range(SEED, SEED + (0 if SMALL else 6)) or [SEED]:
@@ -94,13 +121,13 @@ def pairs() -> int:
         for plan, problems in played:
             broken += bool(problems)
             for problem in problems:
-                sys.stdout.write("    %s; seed %d, crashes %s\n" % (problem, seed, plan))
+                faults.tell("%s; seed %d, crashes %s" % (problem, seed, plan))
     sys.stdout.write("  %d crashes at every %s of points: %d histories broken\n" % (
         total, "single one" if SMALL else "pair", broken))
     return broken
 
 
-def bugs() -> List[str]:
+def bugs(faults: Faults) -> List[str]:
     """Plant each bug; returns those that nothing noticed."""
     silent = []
     for name in seeded_bugs.BUGS:
@@ -109,6 +136,7 @@ def bugs() -> List[str]:
                                            else "NOT NOTICED"))
         sys.stdout.flush()
         if not after:
+            faults.tell("%s: not noticed in %d histories" % (name, SEARCH))
             silent.append(name)
     return silent
 
@@ -117,26 +145,27 @@ def main(parts: List[str]) -> int:
     """Print the figures of these parts (windows, histories, bugs; all without any), the verdict."""
     parts = parts or ["windows", "histories", "bugs"]
     sys.stdout.write("seed %d\n" % SEED)
-    verdict, good = [], True
+    verdict, good, faults = [], True, Faults()
     if "windows" in parts:
         sys.stdout.write("windows against the clock on the wall:\n")
-        wrong = windows()
+        wrong = windows(faults)
         good = good and not wrong
         verdict.append("%d disagreements in %d policies" % (wrong, POLICIES))
     if "histories" in parts:
         sys.stdout.write("%d histories:\n" % HISTORIES)
-        counts = histories()
-        counts["other faults"] += pairs()
+        counts = histories(faults)
+        counts["other faults"] += pairs(faults)
         for name, count in sorted(counts.items()):
             sys.stdout.write("%s: %d\n" % (name, count))
         good = good and not any(counts.values())
         verdict.append("%d faults in %d histories" % (sum(counts.values()), HISTORIES))
     if "bugs" in parts:
         sys.stdout.write("planted bugs:\n")
-        silent = bugs()
+        silent = bugs(faults)
         good = good and not silent
         total = len(seeded_bugs.BUGS)
         verdict.append("%d of %d planted bugs noticed" % (total - len(silent), total))
+    faults.repeat()
     sys.stdout.write("verdict: %s: %s\n" % ("pass" if good else "FAIL", ", ".join(verdict)))
     return 0 if good else 1
 

@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Whatever the clock, the power and the network do: never twice, never outside, never silent."""
 
+import contextlib
+import io
 import os
 import random
 import time
 import unittest
+from typing import List
+from unittest import mock
 
 from qualvosec.manifest.policy import from_json
 from qualvosec.manifest.policy import to_json
 
+from tests import bench_time
 from tests import seeded_bugs
 from tests import simulate
 
@@ -50,3 +55,48 @@ class SimulationTest(unittest.TestCase):
 
 if __name__ == "__main__":
     unittest.main()
+
+
+class Faulty:
+    """A history in which something goes wrong, or everything."""
+
+    class Root:
+        commits: List[int] = []
+
+    root, downs, crashes = Root(), Root.commits, 0
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def run(self) -> List[str]:
+        if self.seed == 71:
+            raise ValueError("no such phase")
+        return ["two reboots of window %d" % self.seed] if self.seed > 70 else []
+
+
+class BenchTest(unittest.TestCase):
+    def last_lines(self) -> List[str]:
+        out = io.StringIO()
+        with mock.patch.object(bench_time, "SEED", 70), mock.patch.object(
+                bench_time, "HISTORIES", 40), mock.patch.object(
+                simulate, "planned", lambda seed, singles: []), contextlib.redirect_stdout(out):
+            self.code = bench_time.main(["histories"])
+        return out.getvalue().splitlines()[-5:]
+
+    def test_the_first_faults_stand_with_their_seeds_just_above_the_verdict(self) -> None:
+        with mock.patch.object(simulate, "History", Faulty):
+            lines = self.last_lines()
+        self.assertEqual(self.code, 1)
+        self.assertIn("SEED=70", lines[0])
+        self.assertEqual([line.strip() for line in lines[1:4]], [
+            "crashed: ValueError: no such phase; repeat: python3 -m tests.simulate 71",
+            "two reboots of window 72; repeat: python3 -m tests.simulate 72",
+            "two reboots of window 73; repeat: python3 -m tests.simulate 73"])
+        self.assertEqual(lines[4], "verdict: FAIL: 39 faults in 40 histories")
+
+    def test_without_a_fault_only_the_verdict_is_said(self) -> None:
+        with mock.patch.object(Faulty, "run", lambda history: []), mock.patch.object(
+                simulate, "History", Faulty):
+            lines = self.last_lines()
+        self.assertEqual((self.code, lines[-1]), (0, "verdict: pass: 0 faults in 40 histories"))
+        self.assertNotIn("the first faults", "".join(lines))
