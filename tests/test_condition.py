@@ -6,6 +6,7 @@ import unittest
 from typing import Any
 
 from qualvosec.client import condition
+from qualvosec.client import outlook
 from qualvosec.client import snapshot as views
 from qualvosec.client import statusline
 from qualvosec.client.condition import Situation
@@ -94,10 +95,20 @@ class Findings(unittest.TestCase):
         state = ran("interrupted")
         state = state._replace(last=state.last._replace(clean=False))
         for s, command in ((situation(state=state), "qualvosec reset interrupted"),
-                           (situation(waiting="the clock is not plausible yet"),
+                           (situation(state=State(trouble="torn")), "qualvosec reset interrupted"),
+                           (situation(waiting=outlook.clock_doubt(NOW, NOW + 1)),
                             "qualvosec reset clock")):
             with self.subTest(command=command):
                 self.assertIn(command, condition.findings(s)[0].text)
+                self.assertFalse(condition.snapshot(s).healthy)
+
+    def test_a_clock_that_may_yet_settle_is_told_and_not_unhealthy(self) -> None:
+        settles = situation(waiting=outlook.clock_doubt(NOW, NOW - 1))
+        behind = situation(waiting=outlook.clock_doubt(NOW, NOW + 1))
+        for s in (settles, behind._replace(started=NOW - 60)):
+            self.assertEqual(self.words(s), [("clock", False)])
+        # It needs no one's hand, and this command would not help.
+        self.assertNotIn("qualvosec reset", condition.findings(settles)[0].text)
 
     def test_an_alive_run_is_not_judged_by_the_one_before_it(self) -> None:
         self.assertEqual(self.words(situation(running_since=NOW, state=ran("failed"))),

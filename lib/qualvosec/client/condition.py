@@ -22,7 +22,7 @@ from qualvosec.useragent import Token
 
 STALLED_S = 3 * 3600
 DISTRUST_S = 900
-CLOCK_DOUBT = "clock is not plausible"
+CLOCK_SETTLES_S = 900
 BAD_OUTCOMES = ("failed", "refused", "locked", "interrupted", "missed", "unsupported")
 
 
@@ -124,17 +124,21 @@ def _about_runs(s: Situation) -> List[Finding]:
 def _about_host(s: Situation) -> List[Finding]:
     found = []
     if s.state.trouble:
-        found.append(Finding("state", "the state was lost: " + s.state.trouble))
+        found.append(Finding("state", "the state was lost: %s; a success in a later window settles"
+                             " it, or: qualvosec reset interrupted" % s.state.trouble))
     if s.write_fault:
         found.append(Finding("state", s.write_fault))
     if s.unanswered:
         found.append(Finding("helper", "the root helper cannot be asked: " + s.unanswered))
     if s.config_fault:
         found.append(Finding("config", "the configuration was not taken over: " + s.config_fault))
-    if CLOCK_DOUBT in s.waiting:
+    if outlook.CLOCK_BEFORE in s.waiting:
+        # Soon after a start the network may yet set it; where nothing does, nothing is patched.
+        settling = 0 <= s.now - s.started < CLOCK_SETTLES_S
+        found.append(Finding("clock", outlook.CLOCK_BEFORE, bad=not settling))
+    elif outlook.CLOCK_UNSETTLED in s.waiting:
         found.append(Finding("clock", "the clock is not believed until a fetch or fifteen minutes"
-                             " after the boot confirm it: if the time is right: qualvosec reset"
-                             " clock", bad=False))
+                             " after the boot confirm it", bad=False))
     if s.veto:
         found.append(Finding("veto", "vetoed on this host: " + s.veto, bad=False))
     return found

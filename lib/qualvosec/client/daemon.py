@@ -110,7 +110,7 @@ def take_lock(state_dir: str) -> int:
     """Return the descriptor of the one lock of daemon and `once`; raises StartError."""
     lock = files.lock_file(os.path.join(state_dir, "lock"))
     if lock is None:
-        raise StartError("%s/lock: another qualvosec holds it: one instance at a time"
+        raise StartError("%s/lock: another qualvosec holds it: stop that one first"
                          % state_dir, 1)
     return lock
 

@@ -16,6 +16,9 @@ from qualvosec.manifest.window import Opening
 from qualvosec.manifest.window import Zone
 
 BOOT_SETTLES_S = 900
+CLOCK_BEFORE = ("the clock is before what it has shown: set it, or, if it is right: "
+                "qualvosec reset clock")
+CLOCK_UNSETTLED = "the clock is not plausible yet: it settles, or a fetch confirms it"
 OVERDUE_WINDOWS = 2
 ROUNDING_S = 5
 
@@ -110,8 +113,8 @@ def clock_plausible(now: int, uptime: int, seen: int, dated: Optional[bool]) -> 
 def clock_doubt(now: int, seen: int) -> str:
     """Say why the clock is not believed, and what a person can do about it."""
     if now < seen:
-        return "the clock is before what it has shown: set it, or run: qualvosec reset clock"
-    return "the clock is not plausible yet: it settles, or a fetch confirms it"
+        return CLOCK_BEFORE
+    return CLOCK_UNSETTLED
 
 
 def restarted(boot_id: str, noted: int, boot_now: str, uptime: int, now: int) -> bool:
