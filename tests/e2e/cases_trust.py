@@ -7,6 +7,7 @@ with its own reason, by the real nginx or by the host, while the last good polic
 stays in force and nothing is started.
 """
 
+import json
 import os
 import re
 import time
@@ -171,10 +172,18 @@ def _day(days: int) -> str:
     return time.strftime("%Y-%m-%d", time.gmtime(time.time() + days * 86400))
 
 
+def _packages(trial: Trial) -> Dict[str, object]:
+    """What /packages tells."""
+    ask = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8037/packages').read(" \
+          ").decode('ascii'))"
+    return dict(json.loads(trial.box.run(["python3", "-c", ask]).out))
+
+
 def _prepare_signed(trial: Trial) -> None:
     """The administrator's key, manifest and signature; published."""
     signers = trial.paths.config + "/allowed_signers"
-    trial.configure({"allowed_signers": signers, "audience": "plant-a"})
+    trial.configure({"allowed_signers": signers, "audience": "plant-a",
+                     "monitoring_packages": "enable"})
     trial.boot("e2e-victim")
     done = trial.box.run(["sh", "-c", KEYS % {"admin": ADMIN, "signers": signers}])
     check(done.returncode == 0, "ssh-keygen: " + done.text)
@@ -196,6 +205,9 @@ def signed(trial: Trial) -> None:
     trial.start_service()
     window = outcome(trial, "ok")["window"]
     check_equal(trial.version("e2e-victim"), "1.1", "e2e-victim")
+    wait_for("the run at /packages", lambda: _packages(trial)["window"] == window, 60)
+    check_equal(_packages(trial)["upgraded"],
+                [{"name": "e2e-victim", "old": "1.0", "new": "1.1"}], "upgraded at /packages")
     trial.box.run(["systemctl", "stop", SERVICE])
 
     # An edit signs by itself; its serial is above the last one.
