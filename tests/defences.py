@@ -97,6 +97,10 @@ DEFENCES = (
             "    if not request.allowed_signers:\n        return _Pair(manifest, None)",
             "    if True:\n        return _Pair(manifest, None)",
             ("test_fetch.Signed.test_nothing_is_parsed_when_the_signature_is_bad_or_missing",)),
+    Defence("T5", "a signature that was taken away is a bad one", CLIENT + "fetch.py",
+            "if 0 < error.status < 500 and", "if False and",
+            ("test_fetch.Signed."
+             "test_signature_that_is_taken_away_is_a_bad_one_and_a_silent_server_is_not",)),
     Defence("T5", "a dry run asks for a signature, too", CLIENT + "once.py",
             "        allowed_signers=config.allowed_signers, audience=config.audience,\n", "",
             ("test_daemon.Once.test_a_dry_run_asks_for_what_the_daemon_would_accept",)),

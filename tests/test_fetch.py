@@ -4,6 +4,7 @@
 import hashlib
 import io
 import os
+import socket
 import subprocess
 import sys
 import unittest
@@ -210,11 +211,29 @@ class Signed(unittest.TestCase):
             reply = self.ask(Server(manifest=ENTRY, sig=b"SIG"), bad)
             self.assertEqual((reply.result, reply.signature), ("failed", "bad"))
             self.assertIn("does not verify", reply.reason)
-            for lost in (download.DownloadError("x.sig: the server answered 404", 404),):
+            for status, word in ((404, "bad"), (403, "bad"), (302, "bad"), (200, "bad"), (0, ""),
+                                 (503, ""), (429, "")):
+                lost = download.DownloadError("x.sig: the server answered", status, 9, 60)
                 reply = self.ask(Server(manifest=ENTRY, sig=lost))
-                self.assertEqual((reply.result, reply.signature), ("failed", ""))
+                self.assertEqual((reply.result, reply.signature, reply.date),
+                                 ("failed", word, 9), status)
                 self.assertIn("x.sig", reply.reason)
             find.assert_not_called()
+
+    def test_signature_that_is_taken_away_is_a_bad_one_and_a_silent_server_is_not(self) -> None:
+        """The manifest itself arrived: after 15 minutes the host is unhealthy."""
+        answers = {"404 Gone": "bad", "302 F": "bad", "500 Oops": "", "429 Later": ""}
+        for status, word in answers.items():
+            def behave(connection: socket.socket, server: hostile.Server,
+                       status: str = status) -> None:
+                head = connection.recv(4096, socket.MSG_PEEK)
+                lost = b".sig HTTP/" in head
+                hostile.answers(b"" if lost else HEADER + ENTRY,
+                                status if lost else "200 OK")(connection, server)
+            with hostile.Server(behave) as server:
+                reply = fetch.answer(Request(server.url(), HOST, "Q", allowed_signers="/etc/s"))
+            self.assertEqual((reply.result, reply.signature), ("failed", word), status)
+            self.assertIn(".sig: the server answered " + status[:3], reply.reason)
 
     def test_both_unchanged_is_the_same(self) -> None:
         server = Server(manifest=304, sig=304)

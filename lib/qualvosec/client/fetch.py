@@ -42,6 +42,14 @@ class _Refused(Exception):
     """The manifest as a whole is not accepted; the text is the reason."""
 
 
+class _Unsigned(Exception):
+    """The manifest came and its signature did not, as the server says itself."""
+
+    def __init__(self, reason: str, date: int) -> None:
+        super().__init__(reason)
+        self.date = date
+
+
 class _Pair(NamedTuple):
     """What arrived; no signature where none is asked for."""
 
@@ -89,6 +97,9 @@ def answer(request: Request, fetch: Fetch = download.fetch,
         return _failed(str(error))
     except download.DownloadError as error:
         return _failed(str(error), date=error.date, retry_after=error.retry_after)
+    except _Unsigned as missing:
+        # Who takes the signature away is told apart from who does not answer.
+        return _failed(str(missing), date=missing.date)._replace(signature="bad")
     base = Reply("same", date=pair.manifest.date, etag=pair.manifest.etag,
                  last_modified=pair.manifest.last_modified)
     if pair.signature is not None:
@@ -118,7 +129,7 @@ def _failed(reason: str, date: int = 0, retry_after: int = 0) -> Reply:
 def _download(request: Request, fetch: Fetch) -> _Pair:
     """Fetch the manifest, or the pair; either both are 304 or none is.
 
-    Raises TlsError and DownloadError.
+    Raises TlsError, DownloadError and _Unsigned.
     """
     end = time.monotonic() + request.deadline_s
     secure = request.url.startswith("https:") or request.signature_url.startswith("https:")
@@ -135,8 +146,14 @@ def _download(request: Request, fetch: Fetch) -> _Pair:
     if not request.allowed_signers:
         return _Pair(manifest, None)
     url = request.signature_url or request.url + ".sig"
-    signed = get(url, signature.MAX_SIGNATURE_BYTES, request.signature_etag,
-                 request.signature_last_modified)
+    try:
+        signed = get(url, signature.MAX_SIGNATURE_BYTES, request.signature_etag,
+                     request.signature_last_modified)
+    except download.DownloadError as error:
+        # Its own troubles (5xx, 408, 429) may pass, and so may those of the network (0).
+        if 0 < error.status < 500 and error.status not in (408, 429):
+            raise _Unsigned(str(error), error.date)
+        raise
     if manifest.status == 304 and signed.status == 200:
         manifest = get(request.url, download.MAX_MANIFEST_BYTES)
     elif manifest.status == 200 and signed.status == 304:
