@@ -52,6 +52,7 @@ TREES: Dict[str, Tree] = {
             ["python3", "rpm", "createrepo-c", "dnf", "zypper", "pacman-package-manager"]
             + ["zstd", "procps"],
         ),
+        Tree("inits", "bookworm", ["sysvinit-core", "busybox", "python3", "procps", "bsdutils"]),
         Tree("dnf5", "sid", ["python3", "rpm", "createrepo-c", "dnf5", "procps"]),
         # "apt": essential packages and apt, nothing that is only important.
         Tree("apt-bullseye", "bullseye", ["python3"], "apt"),
