@@ -80,7 +80,8 @@ help:
 	@echo 'make dist            the release tarball; make packages: .deb and .rpm, checked;'
 	@echo '                     make freebsd-package: in build/'
 	@echo 'make install-users   create the system users (root)'
-	@echo 'make uninstall       remove what was installed; configuration and state stay'
+	@echo 'make uninstall       remove what was installed; configuration and state stay;'
+	@echo '                     after install-freebsd: uninstall-freebsd, and so on'
 	@echo
 	@echo 'Variables: PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) PYTHON=$(PYTHON) DESTDIR=$(DESTDIR)'
 	@echo 'and more, explained at the top of the Makefile.'
@@ -177,6 +178,21 @@ install-openbsd:
 install-netbsd:
 	@$(MAKE) install $(NETBSD)
 
+uninstall-linux:
+	@$(MAKE) uninstall $(LINUX)
+
+uninstall-openrc:
+	@$(MAKE) uninstall $(OPENRC)
+
+uninstall-freebsd:
+	@$(MAKE) uninstall $(FREEBSD)
+
+uninstall-openbsd:
+	@$(MAKE) uninstall $(OPENBSD)
+
+uninstall-netbsd:
+	@$(MAKE) uninstall $(NETBSD)
+
 install-users:
 	@$(INSTALL) users
 
@@ -187,4 +203,5 @@ uninstall:
 	bench-admin bench-health bench-trust bench-time bench-fleet bench-manifest \
 	install install-client install-admin install-server \
 	install-part install-linux install-openrc install-freebsd install-openbsd install-netbsd \
-	install-users uninstall
+	install-users uninstall \
+	uninstall-linux uninstall-openrc uninstall-freebsd uninstall-openbsd uninstall-netbsd

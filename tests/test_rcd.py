@@ -339,7 +339,7 @@ class Presets(unittest.TestCase):
                 "openbsd": ("etc/rc.d", "/usr/local/sbin/", " /etc/qualvosec/",
                             '"_qualvosec"', '"_qualvosec-server"')}
         for system, (place, sbin, config, user, server_user) in rows.items():
-            stage = self.stage(system)
+            stage = self.stage(system, "BYTECODE=no")
             first = self.text(stage, sbin.lstrip("/"), "qualvosec").split()[0][2:]
             client = self.text(stage, place, "qualvosec")
             server = self.text(stage, place, "qualvosec_server")
@@ -359,13 +359,31 @@ class Presets(unittest.TestCase):
             self.assertFalse(os.path.exists(os.path.join(stage, "usr/local/lib")), "units")
             self.assertEqual(os.path.exists(os.path.join(stage, "etc/sudoers.d")), False)
 
+    def test_what_a_preset_has_installed_the_same_preset_removes(self) -> None:
+        for system in ("linux", "openrc") + SYSTEMS:
+            stage = self.stage(system, "BYTECODE=no")
+            conf = {"freebsd": "usr/local/etc", "netbsd": "usr/pkg/etc"}.get(system, "etc")
+            assert MAKE is not None
+            done = subprocess.run([MAKE, "uninstall-" + system, "DESTDIR=" + stage], cwd=ROOT,
+                                  timeout=300, stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            self.assertEqual(done.returncode, 0, done.stdout.decode())
+            left = {os.path.relpath(os.path.join(base, name), stage)
+                    for base, _, names in os.walk(stage) for name in names}
+            self.assertEqual(left, {"%s/qualvosec/%s" % (conf, name) for name in (
+                "qualvosec.conf", "helper.conf", "qualvosec_admin.conf",
+                "qualvosec_server.conf")}, system)
+
     def test_package_of_freebsd_lists_every_file_and_compiles_where_it_is_installed(self) -> None:
         stage = self.stage("freebsd", "BYTECODE=no")
         out = os.path.join(stage, "package")
         done = subprocess.run([sys.executable, "-IBS", os.path.join(
             ROOT, "tools", "freebsd_package.py"), stage, out], stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT)
+            stderr=subprocess.STDOUT, env=dict(os.environ, SOURCE_DATE_EPOCH="1700000000",
+                                               PATH="/usr/bin:/bin"))
         self.assertEqual(done.returncode, 0, done.stdout)
+        # What is done on FreeBSD: all times are the one that was asked for.
+        self.assertIn(b" pkg create -t 1700000000 -r ", done.stdout)
         manifest = json.loads(self.text(out, "+MANIFEST"))
         self.assertRegex(manifest["version"], r"^[0-9]")
         for field in ("name", "origin", "comment", "desc", "maintainer", "www", "prefix"):

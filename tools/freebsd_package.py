@@ -120,6 +120,10 @@ def main(argv: List[str]) -> int:
         sys.stderr.write("freebsd_package.py: %s\n" % error)
         return 1
     create = ["pkg", "create", "-r", stage, "-m", out, "-p", os.path.join(out, "plist"), "-o", out]
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if epoch.isdigit():
+        # Equal sources then give equal packages.
+        create[2:2] = ["-t", epoch]
     if not shutil.which("pkg"):
         print("pkg is not installed here; on FreeBSD: %s" % " ".join(create))
         return 0
