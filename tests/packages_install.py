@@ -244,6 +244,10 @@ def without_daemon(box: container.Container) -> None:
     good(box, "systemctl", "disable", "--now", "qualvosec.service")
     good(box, "systemctl", "start", "qualvosec-once.service")
     show("the timer's service ends well", True)
+    calendar = box.run(["systemctl", "cat", "qualvosec-once.timer"]).out
+    show("the timer is that of the package", "\nOnCalendar=*:0/10\n" in calendar, calendar)
+    packages_rpm.quiet_timer(box)
+    good(box, "systemctl", "daemon-reload")
     good(box, "systemctl", "enable", "--now", "qualvosec-once.timer")
     said = good(box, "systemctl", "list-timers", "--no-pager", "qualvosec-once.timer")
     show("the timer has a next time", "qualvosec-once.service" in said, said)
@@ -310,6 +314,7 @@ def purge(box: container.Container, before: Dict[str, Tuple[int, ...]]) -> None:
     good(box, "dpkg", "--purge", "thing")
     # The administrator's own.
     shutil.rmtree(box.path(DROP_IN))
+    shutil.rmtree(box.path(packages_rpm.TIMER_DROP_IN))
     shutil.rmtree(box.path("/srv"))
     left = changed(before, snapshot(box))
     show("purge leaves every file as it was", left == [], "\n".join(left))
@@ -317,6 +322,8 @@ def purge(box: container.Container, before: Dict[str, Tuple[int, ...]]) -> None:
         ["getent", "passwd", "qualvosec", "qualvosec-server"]).returncode == 0)
     show("there was one reboot in all", box.reboots == 1, str(box.events))
     show("no unit has failed", good(box, "systemctl", "--failed", "--plain", "--no-legend") == "")
+    told = packages_rpm.complaints(box)
+    show("nothing of ours has failed on the way", told == "", told)
 
 
 def live(suite: str, packages: str, newer: str, work: str) -> None:

@@ -11,6 +11,7 @@ packages that only a system with RPM has are provided by one made-up package.
 import glob
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -31,6 +32,7 @@ NAMES = ("qualvosec", "qualvosec-admin", "qualvosec-server", "qualvosec-common")
 PROGRAMS = ("usr/share/qualvosec", "usr/libexec/qualvosec", "usr/sbin/qualvosec",
             "usr/sbin/qualvosec-server", "etc/sudoers.d/qualvosec",
             "usr/lib/systemd/system/qualvosec.service")
+TIMER_DROP_IN = "/etc/systemd/system/qualvosec-once.timer.d"
 # What our packages and dnf ask for and what the Debian below has without rpm knowing it.
 SYSTEM = rpmlab.Offer("qv-system", "9", "1", (
     "Provides: /bin/sh", "Provides: /usr/bin/sh", "Provides: /usr/bin/python3",
@@ -85,6 +87,18 @@ def good(box: container.Container, *argv: str) -> str:
     if done.returncode != 0:
         raise NotSo("%s: %s" % (" ".join(argv), done.text))
     return done.out + done.err
+
+
+def complaints(box: container.Container) -> str:
+    """Lines of the journal in which one of our programs or units failed or was surprised."""
+    return "\n".join(line for line in box.journal().splitlines() if "qualvosec" in line
+                     and re.search("Failed with result|Traceback|Exception|Error", line))
+
+
+def quiet_timer(box: container.Container) -> None:
+    """Keep the timer from firing in the middle of a trial: the administrator's own choice."""
+    box.write(TIMER_DROP_IN + "/trial.conf",
+              "[Timer]\nOnCalendar=\nOnCalendar=2099-01-01\nRandomizedDelaySec=0\n")
 
 
 def within(box: container.Container, body: Callable[[], None]) -> None:
@@ -297,8 +311,11 @@ def upgrade_itself(box: container.Container) -> None:
 
 def erase(box: container.Container) -> None:
     """Erase by dnf: nothing runs and nothing is left but what the administrator made."""
+    quiet_timer(box)
+    good(box, "systemctl", "daemon-reload")
     good(box, "systemctl", "enable", "--now", "qualvosec-once.timer")
     good(box, "dnf", "remove", "-y", *NAMES)
+    shutil.rmtree(box.path(TIMER_DROP_IN))
     show("no process is left", box.run(["pgrep", "-f", "/qualvosec"]).returncode == 1)
     show("no unit is known, enabled or running", units(box) == "", units(box))
     left = good(box, "find", "/", "-xdev", "-name", "*qualvosec*", "!", "-path", "/proc/*",
@@ -309,4 +326,5 @@ def erase(box: container.Container) -> None:
             "/var/log/qualvosec-helper", "/var/log/qualvosec-server"]
     show("what is left is state, logs and the changed configuration",
          set(left) <= set(mine) and mine[1] in left, "\n".join(left))
+    show("nothing of ours has failed on the way", complaints(box) == "", complaints(box))
     show("the user stays, as with RPM", box.run(["getent", "passwd", "qualvosec"]).returncode == 0)

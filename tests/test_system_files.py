@@ -89,6 +89,17 @@ class SystemFiles(unittest.TestCase):
             self.assertTrue(preun.startswith('if [ "$1" -eq 0 ]'), "erasing only")
             self.assertIn("try-restart " + unit, text_of("packaging", "rpm", part, "postun"))
 
+    def test_removal_stops_every_unit_that_may_run(self) -> None:
+        units = {name for name in os.listdir(os.path.join(ROOT, "systemd"))
+                 if name.startswith("qualvosec") and "@" not in name}
+        self.assertEqual(len(units), 5)
+        for kind, script in (("deb", "prerm"), ("rpm", "preun")):
+            stopped = set()
+            for part in ("client", "server"):
+                stopped.update(re.findall(r"qualvosec[a-z-]*\.[a-z]+",
+                                          text_of("packaging", kind, part, script)))
+            self.assertEqual(stopped, units, kind)
+
     def test_maintainer_scripts_refuse_words_that_they_do_not_know(self) -> None:
         for base, _, names in os.walk(os.path.join(PACKAGING, "deb")):
             for name in names:
