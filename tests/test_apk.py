@@ -113,7 +113,8 @@ class Steps(Case):
 
     def test_what_apk_could_not_finish_is_broken_and_fixed(self) -> None:
         path = "lib/apk/db/installed"
-        self.write(path, "P:qv-a\nV:1-r0\n\nP:qv-b\nV:1-r0\nf:s\n\n")
+        self.write(path, "P:qv-a\nV:1-r0\n\nP:qv-b\nV:1-r0\nf:s\n\n"
+                         "P:qv-c\nV:1-r0\nf:S\n\n")
         self.assertEqual(self.manager.broken(), "not completely installed: qv-b")
         self.fake.expect(APK + "fix", "OK\n")
         with self.assertRaisesRegex(base.ManagerError, "cannot be repaired"):

@@ -44,7 +44,11 @@ class Apk(base.Manager):
         return "%s is locked by another process" % held[0] if held else ""
 
     def broken(self) -> str:
-        """See base.Manager; apk marks in its database what it could not finish."""
+        """See base.Manager; apk marks in its database what it could not finish.
+
+        The flags are f, s and x for files, script and attributes; S names only the kind of
+        hash that packages in the format of apk 3 have. Seen with apk-tools 3.0.8.
+        """
         bad: List[str] = []
         for name in DATABASES:
             if not os.path.exists(self.path(name)):
@@ -53,7 +57,7 @@ class Apk(base.Manager):
                 package = ""
                 for line in file:
                     package = line[2:].strip() if line.startswith("P:") else package
-                    if line.startswith("f:") and line[2:].strip():
+                    if line.startswith("f:") and line[2:].strip().strip("S"):
                         bad.append(package)
             break
         return "not completely installed: %s" % settle.some(bad) if bad else ""
