@@ -259,13 +259,13 @@ def misplaced(defence: Defence, tree: str) -> str:
         defence.threat, defence.path, count)
 
 
-def run_tests(tree: str, tests: Sequence[str]) -> Tuple[str, str]:
+def run_tests(tree: str, tests: Sequence[str], limit_s: int = LIMIT_S) -> Tuple[str, str]:
     """Return (passed, skipped, failed or hangs; the output) of tests in a tree."""
     argv = [sys.executable, "-B", "-m", "unittest", "-v"] + ["tests." + name for name in tests]
     process = subprocess.Popen(argv, cwd=tree, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, start_new_session=True)
     try:
-        text = process.communicate(timeout=LIMIT_S)[0].decode("utf-8", "replace")
+        text = process.communicate(timeout=limit_s)[0].decode("utf-8", "replace")
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, 9)
         process.communicate()
@@ -298,7 +298,8 @@ def main(threats: Sequence[str]) -> int:
         shutil.copytree(ROOT, tree, symlinks=True,
                         ignore=shutil.ignore_patterns(".git", "__pycache__", "*.pyc"))
         faults = [fault for fault in (misplaced(defence, tree) for defence in chosen) if fault]
-        state, text = run_tests(tree, sorted({name for each in chosen for name in each.tests}))
+        tests = sorted({name for each in chosen for name in each.tests})
+        state, text = run_tests(tree, tests, 4 * LIMIT_S)
         if faults or state not in ("passed", "skipped"):
             print("\n".join(faults) or text)
             print("FAIL: the tests %s with every defence on"
