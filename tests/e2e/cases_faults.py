@@ -242,7 +242,7 @@ def bad_signature(trial: Trial) -> None:
 def other_tool(trial: Trial) -> None:
     """Debian's own unattended-upgrades: a warning, until the command that it names was run."""
     debs = realdebs.ensure("host", "unattended-upgrades")
-    aptrepo.publish(os.path.dirname(trial.base.repo), "other", debs)
+    aptrepo.publish(trial.base.packages, "other", debs)
     trial.configure()
     trial.boot()
     trial.publish({"patch": False})
