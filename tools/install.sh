@@ -281,7 +281,8 @@ install_units() {
 install_documents() {
     folder "$DESTDIR$DOCDIR"
     if wanted common; then
-        for name in README.md CHANGELOG.md LICENSE; do
+        folder "$DESTDIR$DOCDIR/docs"
+        for name in README.md CHANGELOG.md LICENSE docs/*.md; do
             place 0644 "$name" "$DESTDIR$DOCDIR/$name"
         done
     fi
@@ -394,7 +395,7 @@ uninstall() {
             rm -f "$DESTDIR$UNITDIR/$name"
         done
     fi
-    for name in README.md CHANGELOG.md LICENSE; do
+    for name in README.md CHANGELOG.md LICENSE docs/*.md; do
         rm -f "$DESTDIR$DOCDIR/$name"
     done
     for name in doas.conf nginx-qualvosec.conf systemd-hardened.conf; do
@@ -402,7 +403,7 @@ uninstall() {
     done
     rm -rf "$DESTDIR$DATADIR/qualvosec" "$DESTDIR$DATADIR/.qualvosec.new" \
         "$DESTDIR$DATADIR/.qualvosec.old"
-    remove_empty "$DOCDIR/examples" "$DOCDIR" "$DATADIR" "$LIBEXECDIR" \
+    remove_empty "$DOCDIR/examples" "$DOCDIR/docs" "$DOCDIR" "$DATADIR" "$LIBEXECDIR" \
         "$CONFDIR/hooks.d/pre-patch.d" "$CONFDIR/hooks.d/post-patch.d" \
         "$CONFDIR/hooks.d/pre-reboot.d" "$CONFDIR/hooks.d" "$CONFDIR"
     [ -n "$DESTDIR" ] || say "configuration in $CONFDIR and state in $STATEDIR are left as they are"
