@@ -201,6 +201,27 @@ class BrowserTest(unittest.TestCase):
                 self.assertGreater(len(self.browser.picture(
                     "small-%s-%d" % ("dark" if is_dark else "light", width))), 5000)
 
+    def test_on_paper_every_column_is_there_and_the_heading_on_every_page(self):
+        # The printable width of a sheet across, 96 dots an inch: that of a small screen.
+        for name, hosts in (("small", 20), ("large", 10000)):
+            self.opened(self.page(name, hosts), width=940, is_dark=True)
+            self.browser.tool("Emulation.setEmulatedMedia", media="print")
+            try:
+                shown, heading, tools, wide = self.browser.run(
+                    "var table = document.getElementById('hosts'), body = document.body;"
+                    "function look(what) { return getComputedStyle(what).display; }"
+                    "return [Array.prototype.filter.call(table.rows[1].cells, function (cell) {"
+                    "return cell.offsetWidth > 20; }).length, look(table.tHead),"
+                    "look(document.getElementById('tools')),"
+                    "Math.max(table.scrollWidth, body.scrollWidth)];")
+                self.assertEqual((shown, heading, tools), (15, "table-header-group", "none"))
+                self.assertLessEqual(wide, 940)
+                self.assertEqual(self.browser.run(
+                    "return getComputedStyle(document.body).backgroundColor"), "rgb(255, 255, 255)")
+                self.browser.picture(name + "-print")
+            finally:
+                self.browser.tool("Emulation.setEmulatedMedia", media="")
+
     def test_without_its_script_the_page_is_whole(self):
         path = self.page("plain", 20)
         self.browser.tool("Emulation.setScriptExecutionDisabled", value=True)

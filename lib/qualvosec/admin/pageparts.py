@@ -53,14 +53,23 @@ th[aria-sort=ascending] button::after{content:" \\2191"}
 th[aria-sort=descending] button::after{content:" \\2193"}
 :focus-visible{outline:2px solid var(--hot);outline-offset:2px}
 footer{margin-top:2rem;color:var(--soft);font-size:.9rem}
-@media (max-width:60rem){body{padding:.9rem}table{min-width:0}
-tr{grid-template-columns:minmax(0,1.7fr) minmax(0,1fr) minmax(6em,1fr) minmax(6.6em,1fr)}
+@media screen and (max-width:60rem){body{padding:.9rem}table{min-width:0}
+tr{grid-template-columns:minmax(0,1.7fr) minmax(0,1fr) 7.4em 7.4em}
 td:nth-child(n+4):not(:nth-child(5)),th:nth-child(n+4):not(:nth-child(5)){display:none}}
-@media print{:root{--bg:#fff;--fg:#000;--soft:#444;--line:#bbb;--card:#fff;--bad:#b00000;
---warn:#7a5200;--good:#0b5d1e;--hot:#0550ae}body{padding:0;font-size:9px;max-width:none}
-.tools{display:none!important}thead{position:static}tbody{content-visibility:visible}
-tr{break-inside:avoid}svg{print-color-adjust:exact;-webkit-print-color-adjust:exact}
-table{font-size:7px;min-width:0}td,th{padding:.1em .3em}.wide{overflow:visible}}
+@page{size:landscape;margin:10mm}
+@media print{:root{color-scheme:light;--bg:#fff;--fg:#000;--soft:#444;--line:#bbb;--card:#fff;
+--bad:#b00000;--warn:#7a5200;--good:#0b5d1e;--hot:#0550ae;font-size:10px}
+body{padding:0;font-size:9px;max-width:none}.cards li{min-width:0}.person{columns:5}
+.tools{display:none!important}.wide{overflow:visible}h2,h3{break-after:avoid}
+.bar,.heat,.legend{break-inside:avoid}.heat{max-width:60rem}
+svg{print-color-adjust:exact;-webkit-print-color-adjust:exact}
+table{display:table;table-layout:fixed;width:100%;min-width:0;border-collapse:collapse;
+font-size:7px}thead{display:table-header-group;position:static}
+tbody{display:table-row-group;content-visibility:visible}
+tr{display:table-row;break-inside:avoid}td,th{display:table-cell;padding:.15em .3em}
+th button{display:contents}th{width:4.6%}th:nth-child(1){width:14%}
+th:nth-child(2),th:nth-child(5){width:9%}
+th:nth-child(3),th:nth-child(4),th:nth-child(6){width:8%}th:nth-child(15){width:7%}}
 """
 
 SCRIPT = """
