@@ -77,8 +77,8 @@ help:
 	@echo 'make install-client  client and root helper alone; also install-admin, install-server'
 	@echo 'make install-freebsd the same with the paths of that system; also install-openbsd,'
 	@echo '                     install-netbsd, install-linux (systemd), install-openrc'
-	@echo 'make dist            the release tarball; make packages: .deb and .rpm, checked;'
-	@echo '                     make freebsd-package: in build/'
+	@echo 'make dist            the release tarball; make packages: .deb and .rpm, checked, in'
+	@echo '                     build/packages; make freebsd-package: in build/freebsd'
 	@echo 'make install-users   create the system users (root)'
 	@echo 'make uninstall       remove what was installed; configuration and state stay;'
 	@echo '                     after install-freebsd: uninstall-freebsd, and so on'
@@ -130,7 +130,7 @@ dist:
 	@sh tools/dist.sh '$(DIST)'
 
 packages:
-	@sh tests/packages.sh
+	@sh tests/packages.sh --keep build/packages
 
 # Stage, packing list and manifest in build/; the package itself where pkg(8) is.
 freebsd-package:

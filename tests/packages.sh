@@ -6,7 +6,8 @@
 # in place; every configuration file marked as one. As an ordinary user or root, on
 # Debian: cmake dpkg-dev rpm cpio lintian rpmlint. With --install [NAME ...], as root, the
 # packages also live in booted systems of their own, by default bullseye, bookworm, trixie
-# and rpm: see packages_install.py. Last line: the figures.
+# and rpm: see packages_install.py. With --keep FOLDER in front the packages are put there,
+# if nothing was wrong with them. Last line: the figures.
 
 set -eu
 cd "$(dirname "$0")/.."
@@ -15,6 +16,12 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/qualvosec-packages.XXXXXX")
 trap 'chmod -R u+rwX "$work"; rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 faults=0
+keep=
+if [ "${1:-}" = --keep ]; then
+    mkdir -p "$2"
+    keep=$(cd "$2" && pwd)
+    shift 2
+fi
 
 say() { printf '%s\n' "$*"; }
 fault() {
@@ -162,6 +169,10 @@ if [ "${1:-}" = --install ]; then
         "$(grep -c '^FAULT ' "$work/trials") not so"
 fi
 
+if [ -n "$keep" ] && [ "$faults" -eq 0 ]; then
+    cp "$work"/packages/*.deb "$work"/packages/*.rpm "$keep/"
+    say "the packages are in $keep"
+fi
 say "packages: $same identical, lintian $deb_errors errors $deb_warnings warnings," \
     "rpmlint $rpm_errors errors, $faults faults"
 [ "$faults" -eq 0 ]
