@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# Packages, proved: built twice in different places, umasks, time zones and locales and
-# found identical; judged by lintian and rpmlint; compared with what `make install` puts
+# Packages, proved: built twice in different places, umasks, time zones and locales, of the
+# checkout and of its release tarball, and found identical; judged by lintian and rpmlint; compared with what `make install` puts
 # in place; every configuration file marked as one. As an ordinary user or root, on
 # Debian: cmake dpkg-dev rpm cpio lintian rpmlint. With --install [NAME ...], as root, the
 # packages also live in booted systems of their own, by default bullseye, bookworm, trixie
@@ -62,8 +62,17 @@ build() { # DIRECTORY, in an environment of the caller's
 start=$(date +%s)
 copy "$work/one"
 (umask 022 && TZ=UTC LC_ALL=C build "$work/one")
-copy "$work/a-much-longer-place/zwei"
-(umask 077 && TZ=Pacific/Apia LC_ALL=C.UTF-8 LANGUAGE=de build "$work/a-much-longer-place/zwei")
+# The second of the release tarball, unpacked, which has to know its own time.
+other=$work/a-much-longer-place/zwei
+if git rev-parse -q --verify HEAD >/dev/null 2>&1; then
+    make -s dist DIST="$work/dist.tar.gz"
+    mkdir -p "$other"
+    (umask 077 && tar -xzf "$work/dist.tar.gz" -C "$other" --strip-components=1)
+    (unset SOURCE_DATE_EPOCH && umask 077 && TZ=Pacific/Apia LC_ALL=C.UTF-8 LANGUAGE=de build "$other")
+else
+    copy "$other"
+    (umask 077 && TZ=Pacific/Apia LC_ALL=C.UTF-8 LANGUAGE=de build "$other")
+fi
 say "two builds: $(($(date +%s) - start)) s"
 
 mkdir "$work/packages"
