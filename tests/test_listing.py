@@ -14,6 +14,8 @@ from unittest import mock
 
 from qualvosec import download
 from qualvosec.admin import commands
+from qualvosec.admin import facts
+from qualvosec.admin import overview
 from qualvosec.admin import source
 
 from tests import LIB
@@ -75,8 +77,45 @@ class ListTest(FleetCase):
                 (["--match", "*e*", "--status", "bad", "--group", "test"], ["bad"]),
                 (["--since", "1d"], ["good", "new"]), (["--since", "2026-11-21"],
                                                        ["bad", "good", "new"]),
-                (["--status", "never seen"], ["silent"]), (["--status", "o"], [])):
+                (["--status", "never seen"], ["silent"])):
             self.assertEqual(self.names(*argv), expected, argv)
+
+    def test_a_status_that_no_host_can_have_is_a_usage_error_not_an_empty_table(self):
+        for word in ("orphand", "o", "seen", ""):
+            code, out, err = self.run_admin("list", "--status", word)
+            self.assertEqual((code, out, len(err.splitlines())), (2, "", 1), word)
+        for word in ("orphaned", "unhealthy", "unhealthy: veto", "ok, reboot due", "unsupported"):
+            code, out, err = self.run_admin("list", "--status", word)
+            self.assertEqual((code, len(out.splitlines())), (0, 2), word)
+            self.assertIn("none of 4 hosts fits", err)
+
+    def test_every_status_of_the_overview_can_be_asked_for(self):
+        with open(overview.__file__, encoding="utf-8") as file:
+            told = re.findall(r'(?:status = |if silence else |return )"([a-z][a-z ]+)', file.read())
+        self.assertGreater(len(told), 8)
+        for word in set(told):
+            self.assertTrue(facts.is_status(word), word)
+
+    def test_all_that_is_known_of_a_host_is_in_the_wide_table_csv_and_json(self):
+        out = self.run_admin("list", "--format", "json", "--match", "bad*")[1]
+        host, = json.loads(out)["hosts"]
+        asked = {"last_seen", "source", "version", "last_window", "outcome", "upgraded", "kept",
+                 "pending", "reboot_state", "last_success", "success_days", "patch_window",
+                 "next_window", "groups", "health", "active", "reboot", "status", "system"}
+        self.assertLessEqual(asked, set(host))
+        self.assertLessEqual(asked, set(self.run_admin("list", "--format", "csv")[1]
+                                        .splitlines()[0].split(",")))
+        headings, _, line = self.run_admin("list", "--format", "wide", "--match",
+                                           "bad*")[1].splitlines()
+        cells = dict(zip((cell.strip() for cell in headings.split("|")),
+                         (cell.strip() for cell in line.split("|"))))
+        self.assertEqual((cells["From"], cells["Version"], cells["Last Window"], cells["Outcome"],
+                          cells["Kept Back"], cells["Pending"], cells["Reboot State"],
+                          cells["Days Since Success"], cells["Patch Window"], cells["Groups"]),
+                         ("192.0.2.2", "1.0.0", "20261117T0200Z", "failed", "0", "5", "no", "13",
+                          "Tuesday, 02:00", "test"))
+        self.assertRegex(cells["Last Seen"] + " " + cells["Next Window"],
+                         r"^2026-11-2\d \d\d:\d\d 2026-11-2\d \d\d:\d\d$")
 
     def test_sorting_brings_the_worst_the_largest_and_the_newest_first(self):
         self.assertEqual(self.names("--sort", "status"), ["bad", "silent", "new", "good"])
@@ -189,6 +228,30 @@ class MetricsTest(FleetCase):
             self.assertIn(found.group(1), typed)
         self.assertIn('qualvosec_fleet_hosts{level="bad",status="failed"} 1\n', out)
         self.assertIn('qualvosec_fleet_host_pending_packages{host="bad.example.org"} 5\n', out)
+
+    def test_families_are_named_and_told_as_the_linter_of_prometheus_wants_them(self):
+        families = []
+        samples = set()
+        for line in self.run_admin("metrics")[1].splitlines():
+            words = line.split(" ", 3)
+            if words[:2] == ["#", "HELP"]:
+                self.assertNotIn(words[2], families)
+                self.assertTrue(words[3].endswith("."))
+                families.append(words[2])
+            elif words[0] == "#":
+                self.assertEqual(words[1:], ["TYPE", families[-1], "gauge"])
+            else:
+                name = line.split("{")[0].split(" ")[0]
+                self.assertEqual(name, families[-1])
+                self.assertNotIn(line.rpartition(" ")[0], samples)
+                samples.add(line.rpartition(" ")[0])
+                # Seconds since 1970 are told by their name, and by nothing else.
+                self.assertEqual(int(line.rpartition(" ")[2]) > 10 ** 9,
+                                 name.endswith("_timestamp_seconds"))
+        for name in families:
+            self.assertRegex(name, r"^qualvosec_fleet_[a-z]+(_[a-z]+)*$")
+            self.assertNotRegex(name, r"_(total|count|sum|bucket|info|milliseconds|minutes|days)$")
+        self.assertGreater(len(families), 9)
 
     def test_a_file_is_written_that_others_may_read(self):
         path = os.path.join(self.folder, "q.prom")

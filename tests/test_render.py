@@ -68,6 +68,17 @@ class TableTest(unittest.TestCase):
             self.assertEqual(len({len(line) for line in render.table([row(name)], width)
                                   .splitlines()}), 1)
 
+    def test_a_terminal_of_any_usual_width_is_not_overrun(self):
+        rows = [row("hypervisor-07.datacentre-frankfurt.example.org", status="ok, reboot due"),
+                row("b.example.org", status="never seen")]
+        for width in (72, 80, 90, 100, 120, 200):
+            lines = render.table(rows, width).splitlines()
+            self.assertLessEqual(max(map(len, lines)), width)
+            self.assertTrue(all("never seen" in line or "due" in line for line in lines[2:]))
+        self.assertIn("Wednesday, 03:15", render.table(rows, 120))
+        self.assertIn("| Wed, 03:15 ", render.table(rows, 80))
+        self.assertIn("hypervisor-07.datacentre-frankfurt.example.org", render.table(rows, 120))
+
     def test_control_characters_cannot_come_through(self):
         text = render.table([row("a\x1b[2J\nb", status="\x9b31m")])
         self.assertTrue(text.replace("\n", "").isprintable())

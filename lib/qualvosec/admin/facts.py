@@ -7,6 +7,7 @@ of a person: "bad" now, "warn" some day, "good" nothing.
 """
 
 import fnmatch
+import re
 import time
 from typing import Any
 from typing import Callable
@@ -24,12 +25,16 @@ from qualvosec.manifest import window
 from qualvosec.manifest.policy import Policy
 from qualvosec.manifest.window import Opening
 from qualvosec.manifest.window import Zone
+from qualvosec.useragent import OUTCOMES
 
 DAY_S = 86400
 WEEK_S = 7 * DAY_S
 BAD, WARN, GOOD = "bad", "warn", "good"
 _GOOD = ("ok", "nothing", "no run yet")
 _WARN = ("partial", "locked", "unsupported", "unlisted", "unknown", "no report")
+# What overview tells besides the outcomes; the last is followed by a reason.
+STATUSES = OUTCOMES + ("no run yet", "unlisted", "invalid entry", "orphaned", "never seen",
+                       "unknown", "conflict", "overdue", "no report", "unhealthy")
 # What --sort takes and the other formats print, in this order.
 COLUMNS = ("system", "status", "last_seen", "source", "version", "active", "patch_window",
            "next_window", "reboot", "last_window", "outcome", "upgraded", "kept", "pending",
@@ -76,6 +81,11 @@ def _has_status(status: str, wanted: str) -> bool:
     """Say whether a status is meant by a word: its level, itself, or how it begins."""
     return (wanted == level(status) or status == wanted
             or status.startswith((wanted + ",", wanted + ":")))
+
+
+def is_status(word: str) -> bool:
+    """Say whether a host can have a status that this word means."""
+    return word in (BAD, WARN, GOOD) or re.split("[,:]", word)[0] in STATUSES
 
 
 class Weeks:

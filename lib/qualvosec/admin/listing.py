@@ -82,9 +82,15 @@ def list_hosts(options: argparse.Namespace, terminal: Terminal) -> int:
     choice = facts.Choice(tuple(options.status), tuple(options.group),
                           tuple(pattern.lower() for pattern in options.match),
                           _since(options.since, terminal.now))
+    for word in choice.statuses:
+        if not facts.is_status(word):
+            raise UsageError("--status: %s: no host can have it: use bad, warn, good or one of %s"
+                             % (word, ", ".join(facts.STATUSES)))
     found = fleet.read(source.settings(options), terminal)
     rows = facts.selected(found.rows, choice)
     weeks = facts.Weeks(terminal.now)
+    if found.rows and not rows:
+        terminal.warn("none of %s fits" % count(len(found.rows), "host"))
     if options.format == "table" and options.sort == "system":
         _say_table(terminal, render.table_lines(rows, terminal.width),
                    [row.status for row in rows])
