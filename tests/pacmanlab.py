@@ -33,17 +33,21 @@ class Offer(NamedTuple):
     version: str
     fields: Tuple[Tuple[str, str], ...] = ()
     script: str = ""
+    file: str = ""
 
 
 FIRST = [Offer("qv-" + name, "1.0-1") for name in (
-    "plain", "sec", "lib", "new", "old", "swap", "slow", "oldname")]
-FIRST += [Offer("qv-app", "1.0-1", (("depend", "qv-lib"),)),
+    "plain", "sec", "lib", "new", "lost", "clash", "swap", "slow", "oldname")]
+FIRST += [Offer("qv-old", "1.0-1", file="usr/share/qv-shared"),
+          Offer("qv-app", "1.0-1", (("depend", "qv-lib"),)),
           Offer("qv-conf", "1.0-1", (("backup", "etc/qv-conf.conf"),))]
 SECOND = [
     Offer("qv-plain", "2.0-1"), Offer("qv-sec", "1.0-2"), Offer("qv-lib", "2.0-1"),
     Offer("qv-app", "2.0-1", (("depend", "qv-lib>=2.0"),)),
     Offer("qv-new", "2.0-1", (("depend", "qv-brandnew"),)), Offer("qv-brandnew", "1.0-1"),
+    Offer("qv-lost", "2.0-1", (("depend", "qv-nowhere"),)),
     Offer("qv-swap", "2.0-1", (("conflict", "qv-old"),)),
+    Offer("qv-clash", "2.0-1", file="usr/share/qv-shared"),
     Offer("qv-newname", "2.0-1", (("replaces", "qv-oldname"), ("conflict", "qv-oldname"))),
     Offer("qv-conf", "2.0-1", (("backup", "etc/qv-conf.conf"),)),
     Offer("qv-slow", "2.0-1", (), "post_upgrade() {\n"
@@ -75,6 +79,8 @@ def package(offer: Offer) -> bytes:
     for key, value in offer.fields:
         if key == "backup":
             files[value] = offer.version.encode("ascii") + b"\n"
+    if offer.file:
+        files[offer.file] = offer.version.encode("ascii")
     if offer.script:
         files[".INSTALL"] = offer.script.encode("ascii")
     return archive(files)

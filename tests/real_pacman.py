@@ -7,6 +7,7 @@ tests/e2e/tree.py), whose system calls itself Arch. Run with
 """
 
 import os
+import subprocess
 import unittest
 from typing import Dict
 
@@ -66,6 +67,21 @@ class RealPacman(realhost.RealHost):
         self.assertEqual((record["outcome"], self.changed()), ("partial", {"qv-plain": "2.0-1"}))
         self.assertLessEqual({"qv-old", "qv-oldname"}, set(self.versions()))
 
+    def test_update_that_needs_what_nobody_offers_is_kept_back(self) -> None:
+        self.publish("qv-lost", "qv-plain")
+        record = self.upgrade()
+        self.assertEqual((record["outcome"], self.changed()), ("partial", {"qv-plain": "2.0-1"}))
+        self.assertEqual((record["kept"], record["pending"]),
+                         ([["qv-lost", "its dependencies cannot be satisfied"]], 1))
+
+    def test_conflict_of_two_files_is_failed_and_changes_nothing(self) -> None:
+        self.publish("qv-clash", "qv-plain")
+        record = self.upgrade()
+        self.assertEqual((record["outcome"], record["clean"], self.changed()),
+                         ("failed", True, {}))
+        self.assertIn("conflicting files", record["reason"])
+        self.assertEqual(self.read("/usr/share/qv-shared"), "1.0-1")
+
     def test_hold_of_the_administrator_is_respected_and_named(self) -> None:
         self.publish("qv-plain", "qv-lib")
         self.write("/etc/pacman.conf", pacmanlab.CONFIG.replace(
@@ -82,7 +98,7 @@ class RealPacman(realhost.RealHost):
         self.assertEqual((record["outcome"], record["config_files"]),
                          ("ok", ["/etc/qv-conf.conf.pacnew"]))
 
-    def test_run_that_is_killed_leaves_a_lock_that_the_next_boot_makes_stale(self) -> None:
+    def test_run_that_is_interrupted_leaves_a_lock_that_the_next_boot_makes_stale(self) -> None:
         self.publish("qv-slow")
         self.write("/srv/wait", "")
         process = self.start(**self.request())
@@ -93,7 +109,9 @@ class RealPacman(realhost.RealHost):
         self.assertTrue(os.path.exists(lock))
         self.write("/etc/qualvosec/helper.conf", "[general]\nlock_wait: 2\n")
         reply = self.ask(op="repair", window=realhost.WINDOW, not_after=realhost.FAR)
-        self.assertEqual(reply["record"]["outcome"], "locked")
+        self.assertEqual((reply["record"]["outcome"], reply["record"]["reason"]), (
+            "locked", "/var/lib/pacman/db.lck exists, but no pacman is running: one was killed; "
+            "remove the file"))
         os.utime(lock, (1, 1))
         os.unlink(self.root + "/srv/wait")
         reply = self.ask(op="repair", window=realhost.WINDOW, not_after=realhost.FAR)
@@ -103,12 +121,21 @@ class RealPacman(realhost.RealHost):
         self.assertFalse(os.path.exists(lock))
 
     def test_lock_that_stays_is_locked_and_consumes_nothing(self) -> None:
-        self.publish("qv-plain")
+        self.publish("qv-plain", "qv-slow")
         self.write("/etc/qualvosec/helper.conf", "[general]\nlock_wait: 2\n")
-        self.write("/var/lib/pacman/db.lck", "")
+        self.write("/srv/wait", "")
+        other = subprocess.Popen(["chroot", self.root, "pacman", "-Syu", "--noconfirm"],
+                                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        self.addCleanup(other.wait)
+        lock = self.root + "/var/lib/pacman/db.lck"
+        self.until("a pacman at work", lambda: self.versions().get("qv-slow") == "2.0-1")
+        # Older than the boot, as it seems; but its owner is alive.
+        os.utime(lock, (1, 1))
         record = self.upgrade()
-        self.assertEqual((record["outcome"], record["committed"], self.changed()),
-                         ("locked", False, {}))
+        self.assertEqual((record["outcome"], record["committed"]), ("locked", False))
+        self.assertIn("process %d may be its owner" % other.pid, record["reason"])
+        self.assertTrue(os.path.exists(lock))
+        os.unlink(self.root + "/srv/wait")
 
     def test_nothing_to_do_is_nothing(self) -> None:
         self.publish()

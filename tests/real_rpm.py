@@ -7,6 +7,7 @@ each of the three. Run with `python3 -m unittest tests.real_rpm`.
 """
 
 import os
+import subprocess
 import unittest
 from typing import Dict
 
@@ -188,6 +189,26 @@ class RealDnf5(Cases, realhost.RealHost):
 
     def lock(self) -> None:
         self.hold_record_lock("/run/dnf/rpmtransaction.lock")
+
+    def test_dnf5_that_waits_at_its_question_is_locked(self) -> None:
+        self.publish("qv-plain", "qv-slow")
+        self.write("/etc/qualvosec/helper.conf", "[general]\nlock_wait: 2\n")
+        self.chroot("dnf5", "-y", "makecache")
+        asking = subprocess.Popen(["chroot", self.root, "dnf5", "upgrade", "qv-slow"],
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT)
+        self.addCleanup(asking.communicate)
+        self.addCleanup(asking.kill)
+        assert asking.stdout is not None
+        seen = b""
+        while b"[y/N]" not in seen:
+            piece = os.read(asking.stdout.fileno(), 4096)
+            self.assertNotEqual(piece, b"", seen)
+            seen += piece
+        record = self.upgrade()
+        self.assertEqual((record["outcome"], record["committed"], self.changed()),
+                         ("locked", False, {}))
+        self.assertIn("system-repo.lock is held by process %d" % asking.pid, record["reason"])
 
 
 class RealZypper(Cases, realhost.RealHost):

@@ -28,12 +28,14 @@ class Offer(NamedTuple):
     post: str = ""
     pre: str = ""
     config: str = ""
+    file: str = ""
 
 
 FIRST = [Offer(name, "1.0", "1") for name in (
-    "qv-plain", "qv-sec", "qv-base", "qv-secup", "qv-lib", "qv-new", "qv-old", "qv-swap",
-    "qv-slow", "qv-bad", "qv-oldname")]
-FIRST += [Offer("qv-app", "1.0", "1", ("Requires: qv-lib",)),
+    "qv-plain", "qv-sec", "qv-base", "qv-secup", "qv-lib", "qv-new", "qv-lost", "qv-swap",
+    "qv-clash", "qv-slow", "qv-bad", "qv-oldname")]
+FIRST += [Offer("qv-old", "1.0", "1", file="/usr/share/qv-shared"),
+          Offer("qv-app", "1.0", "1", ("Requires: qv-lib",)),
           Offer("qv-conf", "1.0", "1", config="one"),
           Offer("kernel", "5.14.0", "1", ("Provides: installonlypkg(kernel)",)),
           Offer("qv-system", "9", "1", ("Provides: /bin/sh", "Provides: system-release = 9",
@@ -43,7 +45,9 @@ SECOND = [
     Offer("qv-secup", "1.0", "2", ("Requires: qv-base >= 2.0",)), Offer("qv-lib", "2.0", "1"),
     Offer("qv-app", "2.0", "1", ("Requires: qv-lib >= 2.0",)),
     Offer("qv-new", "2.0", "1", ("Requires: qv-brandnew",)), Offer("qv-brandnew", "1.0", "1"),
+    Offer("qv-lost", "2.0", "1", ("Requires: qv-nowhere",)),
     Offer("qv-swap", "2.0", "1", ("Conflicts: qv-old",)),
+    Offer("qv-clash", "2.0", "1", file="/usr/share/qv-shared"),
     Offer("qv-newname", "2.0", "1", ("Obsoletes: qv-oldname < 2.0", "Provides: qv-oldname = 2.0")),
     Offer("qv-conf", "2.0", "1", config="two"), Offer("qv-bad", "2.0", "1", pre="exit 1"),
     Offer("qv-slow", "2.0", "1", post="while [ -e /srv/wait ]; do sleep 0.2; done"),

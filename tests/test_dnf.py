@@ -288,6 +288,35 @@ class Dnf5(Plans, Steps, Both):  # type: ignore[misc]
     locked = (1, "Waiting for a lock on the system repository.\n")
     bounded = ""
 
+    def test_commit_holds_the_lock_that_dnf5_would_wait_for_without_end(self) -> None:
+        for number, name in enumerate(dnf.SYSTEM_LOCKS):
+            path = self.write(name.lstrip("/"), "")
+            seen = []
+            words = self.dnf + " --skip-file-locks -y -C --setopt=best=False upgrade"
+            self.fake.expect(words, "Complete!\n")
+            ask = ("import fcntl\nf = open(%r, 'r+b')\n"
+                   "try:\n fcntl.lockf(f, fcntl.LOCK_EX | fcntl.LOCK_NB)\n"
+                   "except OSError:\n print('held', end='')" % path)
+            self.fake.before = lambda argv: seen.append(subprocess.check_output(
+                [sys.executable, "-c", ask]))
+            self.manager.commit(self.plan(), 2000.0)
+            self.assertEqual((seen, len(self.fake.calls)), ([b"held"], number + 1))
+            os.unlink(path)
+
+    def test_lock_that_is_taken_in_the_last_moment_is_not_waited_for(self) -> None:
+        self.hold(self.write(dnf.SYSTEM_LOCKS[0].lstrip("/"), ""))
+        self.manager.unlocked = lambda until: None
+        with self.assertRaisesRegex(base.Locked, "system-repo.lock is held"):
+            self.manager.commit(self.plan(), 2000.0)
+        self.assertEqual(self.fake.calls, [])
+
+    def test_question_that_waited_for_the_lock_until_it_was_ended_is_locked(self) -> None:
+        self.fake.expect(self.dnf + " -q -C check-upgrade --json", (
+            -15, "", "Waiting for a lock on the system repository. The following processes are "
+            "currently accessing it:\n7\tdnf5 upgrade\n", True))
+        with self.assertRaises(base.Locked):
+            self.manager.plan(base.Selection())
+
     def answer_upgrades(self, options: str, text: str) -> None:
         options = options.replace("--disableexcludes=all", "--setopt=disable_excludes=*")
         self.fake.expect("%s -q -C %scheck-upgrade --json" % (self.dnf, options), text)

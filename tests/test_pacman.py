@@ -174,6 +174,7 @@ class Steps(Case):
         path = self.write("var/lib/pacman/db.lck", "")
         os.utime(path, (6000, 6000))
         self.write("proc/stat", "btime 5000\n")
+        self.process(7, "/usr/bin/python3.13")
         with self.assertRaisesRegex(base.Locked, "db.lck exists"):
             self.manager.commit(self.small("qv-sec"), 2000.0)
         self.assertEqual(self.manager.broken(), "")
@@ -182,6 +183,38 @@ class Steps(Case):
         self.assertIn("before the boot", self.manager.broken())
         self.manager.recover(2000.0)
         self.assertFalse(os.path.exists(path))
+
+    def process(self, number: int, exe: str, maps: str = "", root: str = "") -> None:
+        folder = self.root + "/proc/%d" % number
+        self.write("proc/%d/maps" % number, maps)
+        os.symlink(exe, folder + "/exe")
+        os.symlink(root or self.root, folder + "/root")
+
+    def test_lock_of_this_boot_names_who_may_own_it_or_what_to_do(self) -> None:
+        self.write("var/lib/pacman/db.lck", "")
+        self.assertEqual(self.manager.busy(), "/var/lib/pacman/db.lck exists, and no process can "
+                         "be seen: is a pacman running?")
+        self.process(7, "/usr/bin/python3.13", "7f00 r-xp /usr/lib/libc.so.6\n")
+        # In a place where packages are built: another pacman with another database.
+        os.makedirs(self.root + "/srv/chroot")
+        self.process(8, "/usr/bin/pacman", root=self.root + "/srv/chroot")
+        killed = ("/var/lib/pacman/db.lck exists, but no pacman is running: one was killed; "
+                  "remove the file")
+        self.assertEqual(self.manager.busy(), killed)
+        self.process(9, "/usr/bin/pamac-daemon", "7f00 r-xp /usr/lib/libalpm.so.15.0.0\n")
+        self.assertEqual(self.manager.busy(),
+                         "/var/lib/pacman/db.lck exists, and process 9 may be its owner")
+
+    def test_lock_that_seems_older_than_the_boot_stays_while_a_pacman_lives(self) -> None:
+        # The clock was wrong when the system booted and has been set since.
+        path = self.write("var/lib/pacman/db.lck", "")
+        os.utime(path, (6000, 6000))
+        self.write("proc/stat", "btime 7000\n")
+        self.process(8, "/usr/bin/pacman-static (deleted)")
+        self.assertIn("process 8 may be its owner", self.manager.busy())
+        self.assertEqual(self.manager.broken(), "")
+        self.manager.recover(2000.0)
+        self.assertTrue(os.path.exists(path))
 
     def test_a_half_written_entry_is_for_a_person(self) -> None:
         os.makedirs(self.root + "/var/lib/pacman/local/qv-half-1.0-1")

@@ -8,6 +8,7 @@ replace an installed package by another one is left out, too. After the download
 nothing touches the network (-C). Facts: dnf(8), dnf5(8), dnf.conf(5).
 """
 
+import os
 import re
 from typing import Collection
 from typing import Dict
@@ -28,6 +29,8 @@ QUERY_S = 300
 PID_FILES = ("/var/lib/dnf/rpmdb_lock.pid", "/var/cache/dnf/metadata_lock.pid",
              "/var/cache/dnf/download_lock.pid")
 TRANSACTION_LOCK = "/run/dnf/rpmtransaction.lock"
+# dnf5 5.4 holds it from its start to its end; the second place is that of 5.4.0 to 5.4.2.
+SYSTEM_LOCKS = ("/var/lib/dnf/system-repo.lock", "/usr/lib/sysimage/libdnf5/system-repo.lock")
 EVERY_REPOSITORY = "--setopt=*.skip_if_unavailable=0"
 _FIELDS = "%{name} %{epoch} %{version} %{release} %{arch} %{repoid}"
 _LOCKED = re.compile(r"already locked by|Waiting for process with pid|Waiting for a lock"
@@ -151,11 +154,11 @@ class Dnf(rpm.RpmManager):
 
     def _checked(self, answer: base.Answer, what: str) -> base.Answer:
         """Return the answer of a command that succeeded; raises Locked or ManagerError."""
+        if answer.code == 200 or (answer.code != 0 and _LOCKED.search(answer.text)):
+            raise base.Locked("%s %s: %s" % (self.name, what, rpm.failure(answer.text)))
         if answer.timed_out:
             raise base.ManagerError("%s %s: was not finished in time and ended"
                                     % (self.name, what))
-        if answer.code == 200 or (answer.code != 0 and _LOCKED.search(answer.text)):
-            raise base.Locked("%s %s: %s" % (self.name, what, rpm.failure(answer.text)))
         if answer.code != 0:
             raise base.ManagerError("%s %s: %s (exit code %d)" % (
                 self.name, what, rpm.failure(answer.text), answer.code))
@@ -165,14 +168,24 @@ class Dnf(rpm.RpmManager):
 class Dnf5(Dnf):
     """dnf 5: answers in JSON where it can.
 
-    It waits for a lock as long as it takes and cannot be told not to: the lock is looked
-    at just before each command that wants it.
+    From 5.4 on it waits for its lock as long as it takes and cannot be told not to. What
+    commits must not begin after the window: the helper itself takes that lock, and tells
+    dnf5 to leave it alone. Older ones fail at once where another transaction runs.
     """
 
     name = "dnf5"
     bounded = ()
     pid_files = ()
-    record_locks = (TRANSACTION_LOCK,) + rpm.LOCKS
+    record_locks = (TRANSACTION_LOCK,) + SYSTEM_LOCKS + rpm.LOCKS
+
+    def _commit(self, argv: List[str]) -> None:
+        for name in SYSTEM_LOCKS:
+            if os.path.exists(self.path(name)):
+                with locks.held(self.path(name)) as ours:
+                    if not ours:
+                        raise base.Locked("%s is held by another process" % name)
+                    return super()._commit([argv[0], "--skip-file-locks"] + argv[1:])
+        return super()._commit(argv)
 
     def _upgrades(self, options: List[str]) -> List[text.Item]:
         words = [word.replace("--disableexcludes=all", "--setopt=disable_excludes=*")

@@ -5,7 +5,8 @@ A system that is updated in parts is not supported there: packages_whitelist is 
 packages_blacklist names takes its dependents along. The lists of the plan lie in a directory of
 their own, so that a run which installs nothing does not leave the system with newer
 lists than packages. What would replace or remove a package is left out. pacman's lock is
-the existence of a file; one from before the boot is stale. Facts: pacman(8), PKGBUILD(5).
+the existence of a file; it is removed when it is from before the boot and no pacman lives.
+Facts: pacman(8), PKGBUILD(5).
 """
 
 import os
@@ -21,6 +22,7 @@ from typing import Set
 
 from qualvosec.helper.managers import base
 from qualvosec.helper.managers import kernel
+from qualvosec.helper.managers import locks
 from qualvosec.helper.managers import rpm
 from qualvosec.helper.managers import settle
 from qualvosec.helper.managers import system
@@ -48,15 +50,25 @@ class Pacman(base.Manager):
         super().__init__(world)
         self.private = ""
 
+    def _user(self) -> int:
+        return locks.user_of(self.world.root, "pacman", "libalpm.so")
+
     def _stale(self) -> bool:
+        # The clock alone does not prove it: it may have been wrong while the system booted.
         booted = kernel.boot_time(self.world.root)
-        return booted is not None and os.lstat(self.path(LOCK)).st_mtime < booted
+        return (booted is not None and os.lstat(self.path(LOCK)).st_mtime < booted
+                and self._user() == 0)
 
     def busy(self) -> str:
-        """See base.Manager; a lock of this boot may be stale, too: that only a person can say."""
+        """See base.Manager; a lock of this boot may be stale, too: that a person has to say."""
         if not os.path.lexists(self.path(LOCK)) or self._stale():
             return ""
-        return "%s exists: another pacman is running, or one was killed" % LOCK
+        user = self._user()
+        if user > 0:
+            return "%s exists, and process %d may be its owner" % (LOCK, user)
+        if user < 0:
+            return "%s exists, and no process can be seen: is a pacman running?" % LOCK
+        return "%s exists, but no pacman is running: one was killed; remove the file" % LOCK
 
     def broken(self) -> str:
         """See base.Manager."""
