@@ -131,7 +131,8 @@ class RealApt(realhost.RealHost):
     def test_conflict_of_two_files_is_failed_and_tells_the_package(self) -> None:
         self.publish("qv-clash", "qv-plain")
         record = self.upgrade()
-        self.assertEqual((record["outcome"], record["committed"]), ("failed", True))
+        self.assertEqual((record["outcome"], record["committed"], record["clean"]),
+                         ("failed", True, True))
         self.assertIn("qv-clash", record["reason"])
         self.assertEqual(self.versions()["qv-clash"], "1.0")
         self.assertEqual(self.read("/usr/share/qv-shared"), "1.0")

@@ -90,6 +90,20 @@ class Cases:
         self.assertIn("qv-swap", [row[0] for row in record["kept"]])
         self.assertLessEqual({"qv-old", "qv-oldname"}, set(self.versions()))
 
+    def test_update_that_needs_what_nobody_offers_is_kept_back(self) -> None:
+        self.publish("qv-lost", "qv-plain")
+        record = self.upgrade()
+        self.assertEqual((record["outcome"], self.changed()), ("partial", {"qv-plain": "2.0-1"}))
+        self.assertEqual(([row[0] for row in record["kept"]], record["pending"]), (["qv-lost"], 1))
+
+    def test_conflict_of_two_files_is_failed_and_changes_nothing(self) -> None:
+        self.publish("qv-clash", "qv-plain")
+        record = self.upgrade()
+        self.assertEqual((record["outcome"], record["clean"], self.changed()),
+                         ("failed", True, {}))
+        self.assertIn("qv-clash", record["reason"])
+        self.assertEqual(self.read("/usr/share/qv-shared"), "1.0\n")
+
     def hold(self, name: str) -> None:
         self.write("/etc/dnf/dnf.conf", "[main]\nexcludepkgs=%s\n" % name)
 

@@ -94,6 +94,9 @@ def spec(number: int, offers: Sequence[Offer]) -> str:
                  "AutoReqProv: no\n%s%%description -n %s\nmade by a test\n"
                  % (offer.name, offer.version, offer.release, tags, offer.name))
         rest += "%%files -n %s\n%s\n" % (offer.name, path)
+        if offer.file:
+            install += "echo %s > %%{buildroot}%s\n" % (offer.version, offer.file)
+            rest += offer.file + "\n"
         if offer.config:
             install += "echo %s > %%{buildroot}/etc/%s.conf\n" % (offer.config, offer.name)
             rest += "%%config(noreplace) /etc/%s.conf\n" % offer.name

@@ -333,6 +333,20 @@ class Steps(Case):
         with self.assertRaisesRegex(base.ManagerError, "dpkg failed on qv-bad"):
             self.apt.commit(self.plan(), 2000.0)
 
+    def test_what_a_failed_run_has_unpacked_is_configured_at_once(self) -> None:
+        self.fake.answers[tuple(GET + UPGRADE)] = (
+            100, "Errors were encountered while processing:\n /srv/qv-bad_2.0_all.deb\n",
+            "E: Sub-process /usr/bin/dpkg returned an error code (1)\n")
+        configure = ["/usr/bin/dpkg", "--configure", "-a", "--force-confdef", "--force-confold"]
+        self.fake.answers[tuple(configure)] = "Setting up qv-plain (2.0) ...\n"
+        for status, calls in (("ii ", 2), ("iU ", 3)):
+            self.fake.calls.clear()
+            self.fake.answers[tuple(DPKG_QUERY)] = recorded("installed.txt").replace(
+                "qv-plain\t1.0\tall\tii ", "qv-plain\t2.0\tall\t" + status)
+            with self.assertRaisesRegex(base.ManagerError, "dpkg failed on"):
+                self.apt.commit(self.plan(), 2000.0)
+            self.assertEqual(self.fake.calls, [GET + UPGRADE, DPKG_QUERY, configure][:calls])
+
     def test_recovery_configures_reinstalls_what_was_lost_and_fixes(self) -> None:
         broken = recorded("installed.txt").replace("qv-big\t1.0\tall\tii ", "qv-big\t2.0\tall\tiHR")
         self.fake.answers[tuple(DPKG_QUERY)] = broken

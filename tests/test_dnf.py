@@ -4,6 +4,7 @@
 import os
 import subprocess
 import sys
+from typing import List
 from typing import Tuple
 
 from qualvosec.helper.managers import base
@@ -289,19 +290,21 @@ class Dnf5(Plans, Steps, Both):  # type: ignore[misc]
     bounded = ""
 
     def test_commit_holds_the_lock_that_dnf5_would_wait_for_without_end(self) -> None:
-        for number, name in enumerate(dnf.SYSTEM_LOCKS):
+        for name in dnf.SYSTEM_LOCKS:
             path = self.write(name.lstrip("/"), "")
-            seen = []
-            words = self.dnf + " --skip-file-locks -y -C --setopt=best=False upgrade"
-            self.fake.expect(words, "Complete!\n")
-            ask = ("import fcntl\nf = open(%r, 'r+b')\n"
-                   "try:\n fcntl.lockf(f, fcntl.LOCK_EX | fcntl.LOCK_NB)\n"
-                   "except OSError:\n print('held', end='')" % path)
-            self.fake.before = lambda argv: seen.append(subprocess.check_output(
-                [sys.executable, "-c", ask]))
-            self.manager.commit(self.plan(), 2000.0)
-            self.assertEqual((seen, len(self.fake.calls)), ([b"held"], number + 1))
+            self.fake.expect(self.dnf + " --skip-file-locks -y -C --setopt=best=False upgrade")
+            self.assertEqual(self.held_while_it_commits(path), [b"held"], name)
             os.unlink(path)
+
+    def held_while_it_commits(self, path: str) -> List[bytes]:
+        ask = ("import fcntl\nf = open(%r, 'r+b')\n"
+               "try:\n fcntl.lockf(f, fcntl.LOCK_EX | fcntl.LOCK_NB)\n"
+               "except OSError:\n print('held', end='')" % path)
+        seen: List[bytes] = []
+        self.fake.before = lambda argv: seen.append(
+            subprocess.check_output([sys.executable, "-c", ask]))
+        self.manager.commit(self.plan(), 2000.0)
+        return seen
 
     def test_lock_that_is_taken_in_the_last_moment_is_not_waited_for(self) -> None:
         self.hold(self.write(dnf.SYSTEM_LOCKS[0].lstrip("/"), ""))

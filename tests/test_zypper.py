@@ -229,6 +229,17 @@ class Steps(Case):
         with self.assertRaisesRegex(base.ManagerError, "cannot be repaired"):
             self.manager.recover(2000.0)
 
+    def test_conflict_of_files_names_file_and_package(self) -> None:
+        # As zypper 1.14.42 and dnf 4.14 tell it.
+        for told in ("Error: Transaction test error:\n  file /usr/share/x from install of "
+                     "qv-clash-2.0-1.noarch conflicts with file from package qv-old-1.0-1.noarch\n",
+                     "Detected 1 file conflict:\n\nFile /usr/share/x\n  from install of\n     "
+                     "qv-clash-2.0-1.noarch (updates)\n  conflicts with file from package\n     "
+                     "qv-old-1.0-1.noarch (@System)\n\nProblem occurred during or after "
+                     "installation or removal of packages:\n"):
+            self.assertEqual(rpm.failure(told), "file /usr/share/x of qv-clash-2.0-1.noarch is in "
+                             "another package, too")
+
     def test_whoever_holds_the_lock_is_named(self) -> None:
         self.assertEqual(self.manager.busy(), "")
         self.write("run/zypp.pid", "%d\n" % os.getpid())

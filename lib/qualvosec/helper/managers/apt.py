@@ -75,11 +75,11 @@ class Apt(base.Manager):
             return "dpkg was interrupted"
         bad = [name for name, _, status in self._statuses()
                if status[1:2] not in ("i", "n", "c") or status[2:3].strip()]
-        return "not completely installed: %s" % text.some(bad) if bad else ""
+        return "not completely installed: %s" % settle.some(bad) if bad else ""
 
     def recover(self, until: float) -> None:
         """See base.Manager."""
-        self._commit([self.program("dpkg"), "--configure", "-a"] + list(_KEEP_CONFIG), fatal=False)
+        self._commit(self._configure(), fatal=False)
         lost = [name for name, _, status in self._statuses() if status[2:3] == "R"]
         if lost:
             self._reinstall([name for name in lost if text.is_name(name)], until)
@@ -122,7 +122,19 @@ class Apt(base.Manager):
     def commit(self, plan: base.Plan, until: float) -> None:
         """See base.Manager."""
         with self._preferences(plan.excluded, plan.selection.security_only) as options:
-            self._commit(self._get(until) + options + ["--no-remove"] + list(_UPGRADE))
+            try:
+                self._commit(self._get(until) + options + ["--no-remove"] + list(_UPGRADE))
+            except base.Locked:
+                raise
+            except base.ManagerError:
+                # apt gives up at the first package that cannot be unpacked. What it had
+                # unpacked before must not wait for the next window to be configured.
+                if self.broken():
+                    self.call(self._configure(), ENVIRONMENT, logged=True)
+                raise
+
+    def _configure(self) -> List[str]:
+        return [self.program("dpkg"), "--configure", "-a"] + list(_KEEP_CONFIG)
 
     def _commit(self, argv: List[str], fatal: bool = True) -> None:
         """Run what changes the system: no deadline, never signalled, output to the log."""
@@ -145,7 +157,7 @@ class Apt(base.Manager):
         reasons: List[str] = []
         for name in ("/run/reboot-required", "/var/run/reboot-required"):
             if os.path.exists(self.path(name)) and not reasons:
-                reasons.append("reboot-required: %s" % text.some(self._lines(name + ".pkgs")))
+                reasons.append("reboot-required: %s" % settle.some(self._lines(name + ".pkgs")))
         return reasons + kernel.reasons(self.world.root, os.uname().release)
 
     def _lines(self, name: str) -> List[str]:
@@ -251,7 +263,7 @@ class Apt(base.Manager):
             full = text.Simulation((), (), (), ())
         found = {}
         if full.removed:
-            found = {package.name: "needs the removal of %s" % text.some(full.removed)
+            found = {package.name: "needs the removal of %s" % settle.some(full.removed)
                      for package in full.install if package.name in stuck}
         if excluded or security_only:
             found.update(dict.fromkeys(

@@ -13,11 +13,11 @@ from typing import Dict
 from typing import Iterable
 from typing import List
 from typing import NamedTuple
-from typing import Sequence
 from typing import Set
 from typing import Tuple
 
 from qualvosec.helper.managers import base
+from qualvosec.helper.managers import settle
 
 # Label and suite of the archives that carry security updates only. The label decides: Debian's
 # suite has been called "stable", "stable-security" and "bookworm-security".
@@ -134,17 +134,11 @@ def not_fetched(update: str) -> str:
     return faults[0][:300] if faults else ""
 
 
-def some(items: Sequence[str]) -> str:
-    """Return a short list for a message."""
-    shown = sorted(set(items))
-    return ", ".join(shown[:5]) + (" and %d more" % (len(shown) - 5) if len(shown) > 5 else "")
-
-
 def failure(output: str) -> str:
     """Return the one line that says best why apt or dpkg failed."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     if "Errors were encountered while processing:" in lines:
-        return "dpkg failed on %s" % some(
+        return "dpkg failed on %s" % settle.some(
             lines[lines.index("Errors were encountered while processing:") + 1:][:1])
     for mark in ("E: ", "dpkg: error", "W: "):
         for line in lines:

@@ -203,6 +203,9 @@ def leftovers(root: str) -> Dict[str, int]:
 
 def failure(output: str) -> str:
     """Return the one line that says best why a command failed."""
+    clash = re.search(r"(?i)\bfile (\S+)\s+from install of\s+(\S+)", output)
+    if clash:
+        return ("file %s of %s is in another package, too" % clash.groups())[:300]
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     for line in lines:
         if re.match(r"(?i)error\b|failed\b|problem\b", line):
