@@ -59,7 +59,7 @@ class RealSuites(unittest.TestCase):
             steps = [line.split()[2] for line in file if line.startswith("        real ")]
         loader = unittest.TestLoader()
         run = {type(case) for step in steps for case in _cases(loader.loadTestsFromName(step))}
-        self.assertEqual(run, set(SUITES.values()))
+        self.assertLessEqual(set(SUITES.values()), run)
 
     def test_every_topic_and_suite_is_in_the_document(self) -> None:
         with open(os.path.join(ROOT, "docs/package-managers.md"), encoding="utf-8") as file:
