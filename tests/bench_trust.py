@@ -262,16 +262,19 @@ def big_signature(keys: Keys) -> bool:
 
 def verification(keys: Keys, manifest: bytes, signed: bytes) -> bool:
     """What the signature adds to a fetch of 15 MB."""
-    best = [1e9, 1e9]
+    best, rounds = [1e9, 1e9], 0
     with hostile.Server(pair(manifest, hostile.answers(signed))) as server:
-        for _ in range(ROUNDS):
+        # The quickest of each counts; a busy machine gets more rounds to show it.
+        while rounds < ROUNDS or (best[1] - best[0] > MAX_VERIFY_S / 2 and rounds < 6 * ROUNDS):
+            rounds += 1
             for place, signers in enumerate(("", keys.signers)):
                 reply, took = fetch_child(server.url(), allowed_signers=signers)
                 if reply.entry != "policy":
                     return say("a signed manifest: %r" % (reply,), False)
                 best[place] = min(best[place], took)
     return say("a fetch of %.1f MB: %.2f s, signed and verified %.2f s, that is %+.2f s (at most "
-               "+%.1f)" % (len(manifest) / 1e6, best[0], best[1], best[1] - best[0], MAX_VERIFY_S),
+               "+%.1f), best of %d" % (len(manifest) / 1e6, best[0], best[1], best[1] - best[0],
+                                       MAX_VERIFY_S, rounds),
                best[1] - best[0] <= MAX_VERIFY_S)
 
 
