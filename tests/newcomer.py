@@ -198,6 +198,9 @@ class Stage:
             return text
         if words[0] == "make":
             return self._make(words[1:])
+        missing = [path for path in re.findall(r">>(/\S+)", text) if not self.there(path)]
+        if missing:
+            raise NotSo("there is no %s" % missing[0])
         before = self._content()
         # With GNU sed, and below the stage.
         text = own(text).replace("sed -i ''", "sed -i")
