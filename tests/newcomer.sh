@@ -26,7 +26,8 @@ fi
 tree=$(python3 -B tests/e2e/tree.py newcomer)
 name="qve2e-$$-newcomer"
 code=0
-systemd-nspawn -q -D "$tree" -M "$name" --register=no --keep-unit --private-network \
+# As process 2: process 1 has to wait for those that lost their parents.
+systemd-nspawn -q --as-pid2 -D "$tree" -M "$name" --register=no --keep-unit --private-network \
     --volatile=overlay --resolv-conf=off --timezone=off --pipe \
     --bind-ro="$checkout:/mnt/checkout" \
     env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 \
