@@ -46,6 +46,8 @@ asked = http.client.HTTPConnection("127.0.0.1", 8037)
 asked.request("GET", "/status")
 print(asked.getresponse().read().decode())' | grep -q 'configuration was not taken over'
 }
+server() { pgrep -o -u qualvosec-server -f "^/usr/bin/python3 -IBS /usr/local/sbin/qualvosec-server"; }
+new_server() { [ -n "$(server)" ] && [ "$(server)" != "$old" ]; }
 new_one() { [ -n "$(daemon)" ] && [ "$(daemon)" != "$old" ]; }
 
 show "server starts with the system" until_true rc-service qualvosec_server status
@@ -61,6 +63,9 @@ old=$(daemon)
 show "restart" rc-service qualvosec restart
 show "restart makes a new daemon" until_true new_one
 show "daemon is content" until_true answers
+old=$(server)
+kill -KILL "$old"
+show "server that has crashed is started again" until_true new_server
 show "log of the server is opened anew" sh -c 'rm /var/log/qualvosec-server/access.log &&
     rc-service qualvosec_server reload && sleep 1 && test -e /var/log/qualvosec-server/access.log'
 show "client stops" rc-service qualvosec stop
@@ -106,7 +111,11 @@ until grep -q '^end$' "$work/out/log" 2>/dev/null || [ "$tries" -ge 90 ]; do
 done
 kill -TERM "$container" 2>/dev/null || :
 (sleep 10; kill -KILL "$container" 2>/dev/null) &
+impatient=$!
 wait "$container" 2>/dev/null || :
+# Before its number can be somebody else's.
+kill "$impatient" 2>/dev/null || :
+wait "$impatient" 2>/dev/null || :
 rmdir "/run/systemd/nspawn/propagate/$name" 2>/dev/null || :
 if ! grep -q '^end$' "$work/out/log" 2>/dev/null || grep -q '^FAULT' "$work/out/log"; then
     sed 's/^/     /' "$work/console"
