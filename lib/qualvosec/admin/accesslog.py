@@ -34,8 +34,10 @@ from qualvosec.admin.logline import Request
 from qualvosec.useragent import Sighting
 
 MAX_STRANGERS = 100000
-# Kinds of lines that are known at a time, about 800 bytes each.
-MAX_KINDS = 32768
+# Kinds of lines that are known at a time, about 800 bytes each: more for a large fleet, whose
+# hosts would be forgotten before they ask again.
+MIN_KINDS = 16384
+MAX_KINDS = 65536
 # 2015: clocks without a battery begin in 1970, 1980 or 2000.
 EARLIEST = 1420070400
 _EDGE = 65536
@@ -240,7 +242,7 @@ class _Reading:
             left = logcolumns.chosen(lines, [kind in unfit for kind in logcolumns.kinds(told)])
             self._sightings -= len(left.times)
             self._each(left)
-        if len(self._newest) > MAX_KINDS:
+        if len(self._newest) > min(MAX_KINDS, MIN_KINDS + 2 * len(self.hosts)):
             self._settle()
 
     def _meet(self, fresh: List[Tuple[Kind, bytes]], lines: Columns) -> Set[Kind]:
