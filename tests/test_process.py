@@ -57,6 +57,13 @@ class Trust(unittest.TestCase):
     def test_own_files_in_own_folders_are_trusted(self) -> None:
         self.assertEqual(process.insecure([self.path]), "")
 
+    def test_of_a_directory_that_is_not_there_the_parents_count(self) -> None:
+        parent = os.path.dirname(self.path)
+        missing = os.path.join(parent, "qualvosec")
+        self.assertEqual(process.insecure([missing]), "")
+        os.chmod(parent, 0o777)
+        self.assertIn(parent, process.insecure([missing]))
+
     def test_a_file_or_folder_that_others_may_write_is_not(self) -> None:
         for path in (self.path, os.path.dirname(self.path), self.folder):
             before = stat.S_IMODE(os.stat(path).st_mode)

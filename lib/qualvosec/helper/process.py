@@ -71,9 +71,12 @@ def own_files() -> List[str]:
 
 
 def insecure(paths: List[str]) -> str:
-    """Say which of the files and their parents others than root and us could change, if any."""
+    """Say which of the files and their parents others than root and us could change, if any.
+
+    Of a directory that is not there, as where nothing is configured, the parents count.
+    """
     seen: List[str] = []
-    for path in paths:
+    for path in [path if os.path.lexists(path) else os.path.dirname(path) for path in paths]:
         while path not in seen:
             seen.append(path)
             info = os.stat(path)
