@@ -27,6 +27,7 @@ from typing import Tuple
 FIXED_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 GRACE_S = 5.0
 _POLL_S = 0.2
+_SOON_S = 0.001     # a program that has closed its output is usually gone by then
 _MOST_FDS = 65536   # a soft limit may be a milliard: closing so many takes minutes
 _LOST = 255         # what a child that somebody else has waited for is taken to have ended with
 
@@ -104,11 +105,11 @@ class _Process:
             raise
         self.stdin, self.stdout, self.stderr = ours
 
-    def poll(self) -> Optional[int]:
+    def poll(self, options: int = os.WNOHANG) -> Optional[int]:
         """Return how it ended, None while it runs; a signal is a negative number."""
         if self.returncode is None:
             try:
-                pid, status = os.waitpid(self.pid, os.WNOHANG)
+                pid, status = os.waitpid(self.pid, options)
             except ChildProcessError:
                 pid, status = self.pid, _LOST << 8
             if pid:
@@ -251,6 +252,10 @@ class Child:
             max(self._out.size, self._err.size) > self._out.limit)
         return self._result
 
+    def wait(self) -> None:
+        """Sleep until the child has ended; for the owner of nothing else, who set no deadline."""
+        self._process.poll(0)
+
     def deadline(self) -> Optional[float]:
         """Return the monotonic time by which poll() wants to be called again, None for never."""
         return self._end
@@ -286,7 +291,7 @@ def run(argv: Sequence[str], env: Mapping[str, str], stdin: bytes = b"",
     later SIGKILL: never give a deadline to what must not be cut short.
     """
     with selectors.DefaultSelector() as selector:
-        child = Child(argv, env, selector, stdin, deadline_s, limit, cwd, log_fd)
+        child, nap = Child(argv, env, selector, stdin, deadline_s, limit, cwd, log_fd), _SOON_S
         while True:
             result = child.poll()
             if result is not None:
@@ -294,7 +299,11 @@ def run(argv: Sequence[str], env: Mapping[str, str], stdin: bytes = b"",
             end = child.deadline()
             wait = _POLL_S if end is None else max(0.0, min(_POLL_S, end - time.monotonic()))
             if not selector.get_map():
-                time.sleep(min(wait, 0.02))
+                if end is None:
+                    child.wait()
+                else:
+                    time.sleep(min(wait, nap))
+                    nap = min(2 * nap, _POLL_S)
                 continue
             for key, mask in selector.select(wait):
                 child.handle(key, mask)
