@@ -10,6 +10,7 @@ import unittest
 
 from qualvosec.helper import process
 from qualvosec.helper import runlog
+from qualvosec.helper.managers import system
 
 from tests import LIB
 
@@ -84,10 +85,12 @@ class Trust(unittest.TestCase):
         self.assertEqual(process.insecure([self.path]),
                          "%s: belongs to uid 1234: chown it to root" % self.path)
 
-    def test_every_module_of_ours_is_looked_at(self) -> None:
+    def test_every_file_of_ours_is_looked_at_also_what_is_loaded_later(self) -> None:
         found = process.own_files()
-        self.assertIn(os.path.join(os.path.realpath(LIB), "qualvosec/helper/process.py"), found)
-        self.assertIn(os.path.join(os.path.realpath(LIB), "qualvosec/command.py"), found)
+        for name in ("helper/process.py", "command.py", "helper/transaction.py",
+                     "helper/managers/zypper.py"):
+            self.assertIn(os.path.join(os.path.realpath(LIB), "qualvosec", name), found)
+        self.assertIn(system.TRANSACTION[-1], found)
 
 
 class Log(unittest.TestCase):

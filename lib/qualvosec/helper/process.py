@@ -64,10 +64,10 @@ def caller_gone(wait_s: float) -> bool:
 
 
 def own_files() -> List[str]:
-    """Return the program and every module of the project that this process has loaded."""
-    modules = [module for name, module in sys.modules.items() if name.split(".")[0] == "qualvosec"]
-    files = [sys.argv[0]] + [getattr(module, "__file__", None) or "" for module in modules]
-    return [os.path.realpath(path) for path in files if path]
+    """Return our programs and every file of the project: what is not loaded yet may be later."""
+    home = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+    return [os.path.realpath(path) for path in (sys.argv[0], system.TRANSACTION[-1])] + [
+        os.path.join(folder, name) for folder, _, names in os.walk(home) for name in names]
 
 
 def insecure(paths: List[str]) -> str:

@@ -4,48 +4,48 @@
 The choice is made by what the system calls itself; of the adapters for that system the
 first is taken whose program exists. `package_manager:` in helper.conf overrides it, but
 not for a system whose packages come as one image. A system that no adapter serves is
-`unsupported`, never guessed at. Facts: os-release(5), uname(1).
+`unsupported`, never guessed at. Only the adapter that is used is loaded: the others
+would cost every run time and memory. Facts: os-release(5), uname(1).
 """
 
+import importlib
 import os
-from typing import Callable
 from typing import Dict
 from typing import List
 from typing import NamedTuple
 from typing import Tuple
+from typing import cast
 
 from qualvosec import files
-from qualvosec.helper.managers import apk
-from qualvosec.helper.managers import apt
 from qualvosec.helper.managers import base
-from qualvosec.helper.managers import dnf
-from qualvosec.helper.managers import openbsd
-from qualvosec.helper.managers import pacman
-from qualvosec.helper.managers import pkg
-from qualvosec.helper.managers import pkgin
-from qualvosec.helper.managers import zypper
 
 
 class Kind(NamedTuple):
-    """An adapter, the os-release names that mean it, the program that must exist."""
+    """An adapter's module and class, the os-release names that mean it, its program."""
 
-    make: Callable[[base.World], base.Manager]
+    module: str
+    name: str
     systems: Tuple[str, ...]
     program: str
+
+    def make(self, world: base.World) -> base.Manager:
+        """Return the adapter."""
+        module = importlib.import_module("qualvosec.helper.managers." + self.module)
+        return cast(base.Manager, getattr(module, self.name)(world))
 
 
 FEDORA = ("fedora", "rhel", "centos", "rocky", "almalinux", "ol", "amzn")
 KINDS: Dict[str, Kind] = {
-    "apt": Kind(apt.Apt, ("debian", "ubuntu", "devuan"), "apt-get"),
-    "dnf5": Kind(dnf.Dnf5, FEDORA, "dnf5"),
-    "dnf": Kind(dnf.Dnf, FEDORA, "dnf"),
-    "zypper": Kind(zypper.Zypper, ("suse", "opensuse", "opensuse-leap", "sles"), "zypper"),
-    "apk": Kind(apk.Apk, ("alpine",), "apk"),
-    "pacman": Kind(pacman.Pacman, ("arch", "manjaro"), "pacman"),
-    "pkg": Kind(pkg.Pkg, ("freebsd",), "pkg"),
-    "openbsd": Kind(openbsd.OpenBsd, ("openbsd",), "pkg_add"),
-    "pkgin": Kind(pkgin.Pkgin, ("netbsd",), "pkgin"),
-    "dragonfly": Kind(pkg.DragonFly, ("dragonfly",), "pkg"),
+    "apt": Kind("apt", "Apt", ("debian", "ubuntu", "devuan"), "apt-get"),
+    "dnf5": Kind("dnf", "Dnf5", FEDORA, "dnf5"),
+    "dnf": Kind("dnf", "Dnf", FEDORA, "dnf"),
+    "zypper": Kind("zypper", "Zypper", ("suse", "opensuse", "opensuse-leap", "sles"), "zypper"),
+    "apk": Kind("apk", "Apk", ("alpine",), "apk"),
+    "pacman": Kind("pacman", "Pacman", ("arch", "manjaro"), "pacman"),
+    "pkg": Kind("pkg", "Pkg", ("freebsd",), "pkg"),
+    "openbsd": Kind("openbsd", "OpenBsd", ("openbsd",), "pkg_add"),
+    "pkgin": Kind("pkgin", "Pkgin", ("netbsd",), "pkgin"),
+    "dragonfly": Kind("pkg", "DragonFly", ("dragonfly",), "pkg"),
 }
 # What is known and not served, and why: said instead of "no package manager".
 UNSERVED = {
