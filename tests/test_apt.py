@@ -34,7 +34,8 @@ ENVIRONMENT = {
     "APT_LISTBUGS_FRONTEND": "none", "UCF_FORCE_CONFFOLD": "1", "NEEDRESTART_SUSPEND": "1"}
 OPTIONS = ["-o", "Dpkg::Use-Pty=0", "-o", "Dpkg::Options::=--force-confdef",
            "-o", "Dpkg::Options::=--force-confold"]
-SIMULATE = ["/usr/bin/apt-get", "-q", "-y", "-s", "-o", "Debug::NoLocking=1"] + OPTIONS
+SIMULATE = ["/usr/bin/apt-get", "-q", "-y", "-s", "-o", "Debug::NoLocking=1",
+            "-o", "Dir::Log::Planner="] + OPTIONS
 GET = ["/usr/bin/apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=60"] + OPTIONS
 UPGRADE = ["--no-remove", "upgrade", "--with-new-pkgs"]
 PLAIN = ["--no-remove", "upgrade"]
@@ -134,6 +135,36 @@ class Case(unittest.TestCase):
 
     def names(self, packages: Sequence[base.Package]) -> List[str]:
         return sorted(package.name for package in packages)
+
+
+class Statuses(Case):
+    def asked(self) -> int:
+        """Look at the packages again; how many times dpkg-query has been asked by now."""
+        self.apt.installed()
+        self.apt.broken()
+        return self.fake.calls.count(DPKG_QUERY)
+
+    def give(self, text: str) -> None:
+        """Replace the database as dpkg does: a new file takes the name."""
+        self.write("var/lib/dpkg/status-new", text)
+        os.rename(os.path.join(self.root, "var/lib/dpkg/status-new"),
+                  os.path.join(self.root, "var/lib/dpkg/status"))
+
+    def test_packages_are_asked_for_again_only_after_a_change(self) -> None:
+        os.makedirs(os.path.join(self.root, "var/lib/dpkg/updates"))
+        self.give("one")
+        self.assertEqual([self.asked(), self.asked()], [1, 1])
+        self.give("two")
+        self.assertEqual([self.asked(), self.asked()], [2, 2])
+        self.write("var/lib/dpkg/updates/tmp.i", "")
+        self.assertEqual([self.asked(), self.asked()], [3, 3])
+        os.unlink(os.path.join(self.root, "var/lib/dpkg/updates/tmp.i"))
+        self.assertEqual([self.asked(), self.asked()], [4, 4])
+
+    def test_packages_are_always_asked_for_where_a_change_could_not_be_seen(self) -> None:
+        self.assertEqual([self.asked(), self.asked()], [2, 4])
+        self.give("one")
+        self.assertEqual(self.asked(), 6)
 
 
 class Plans(Case):

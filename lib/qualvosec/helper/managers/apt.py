@@ -36,6 +36,7 @@ ENVIRONMENT = {
 }
 LOCKS = ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock", "/var/lib/apt/lists/lock",
          "/var/cache/apt/archives/lock")
+JOURNAL = "/var/lib/dpkg/updates"
 REFRESH_S = 900
 SIMULATE_S = 300
 _KEEP_CONFIG = ("--force-confdef", "--force-confold")
@@ -53,12 +54,35 @@ class Apt(base.Manager):
 
     name = "apt"
 
+    def __init__(self, world: base.World) -> None:
+        super().__init__(world)
+        self._known: Tuple[object, List[Tuple[str, str, str]]] = (None, [])
+
     def busy(self) -> str:
         """See base.Manager."""
         return locks.holder(self.world.root, LOCKS)
 
     def _statuses(self) -> List[Tuple[str, str, str]]:
         """Return (name, version, three status letters) of every known package."""
+        stamp = self._stamp()
+        if stamp is None or stamp != self._known[0]:
+            self._known = (stamp, self._ask_statuses())
+        return self._known[1]
+
+    def _stamp(self) -> object:
+        """Return what differs after every change of dpkg's database, None if that is unknown.
+
+        dpkg puts each change into a new file in `updates`, later all of it into a new `status`
+        (dpkg's dbmodify.c).
+        """
+        try:
+            info = os.stat(self.path("/var/lib/dpkg/status"))
+            journal = sorted(os.listdir(self.path(JOURNAL)))
+        except OSError:
+            return None
+        return info.st_ino, info.st_mtime_ns, info.st_size, journal
+
+    def _ask_statuses(self) -> List[Tuple[str, str, str]]:
         answer = self.call([self.program("dpkg-query"), "-W", _STATUS], ENVIRONMENT)
         rows = [line.split("\t") for line in _checked(answer, "dpkg-query").out.splitlines()]
         if any(len(row) != 4 for row in rows):
@@ -70,7 +94,7 @@ class Apt(base.Manager):
 
     def broken(self) -> str:
         """See base.Manager. Not `dpkg --audit`: that complains for ever of missing checksums."""
-        journal = self.path("/var/lib/dpkg/updates")
+        journal = self.path(JOURNAL)
         if os.path.isdir(journal) and any(name.isdigit() for name in os.listdir(journal)):
             return "dpkg was interrupted"
         bad = [name for name, _, status in self._statuses()
@@ -199,7 +223,9 @@ class Apt(base.Manager):
     def _simulate(self, excluded: Collection[str] = (), security_only: bool = False,
                   words: Sequence[str] = ("--no-remove",) + _UPGRADE) -> text.Simulation:
         with self._preferences(excluded, security_only) as options:
-            argv = [self.program("apt-get"), "-q", "-y", "-s", "-o", "Debug::NoLocking=1"]
+            # Root's simulation would replace, at some cost, the planner's log of the last real run.
+            argv = [self.program("apt-get"), "-q", "-y", "-s", "-o", "Debug::NoLocking=1",
+                    "-o", "Dir::Log::Planner="]
             return text.parse_simulation(self._query(argv + list(_OPTIONS) + options + list(words)))
 
     def _query(self, argv: List[str]) -> str:
