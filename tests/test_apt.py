@@ -39,6 +39,7 @@ SIMULATE = ["/usr/bin/apt-get", "-q", "-y", "-s", "-o", "Debug::NoLocking=1",
 GET = ["/usr/bin/apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=60"] + OPTIONS
 UPGRADE = ["--no-remove", "upgrade", "--with-new-pkgs"]
 PLAIN = ["--no-remove", "upgrade"]
+FETCH = GET + ["--no-remove", "-d", "-V", "upgrade", "--with-new-pkgs"]
 DPKG_QUERY = ["/usr/bin/dpkg-query", "-W",
               "-f=${binary:Package}\\t${Version}\\t${Architecture}\\t${db:Status-Abbrev}\\n"]
 POLICY_NAMES = ["/usr/bin/apt-cache", "policy", "--", "qv-app", "qv-lib", "qv-swap"]
@@ -171,8 +172,8 @@ class Plans(Case):
     def test_everything_is_one_simulation_with_the_arguments_of_the_run(self) -> None:
         plan = self.apt.plan(base.Selection())
         self.assertEqual(self.fake.calls, [
-            SIMULATE + UPGRADE, SIMULATE + PLAIN, POLICY_NAMES, ["/usr/bin/apt-mark", "showhold"],
-            DPKG_QUERY, SIMULATE + ["dist-upgrade"]])
+            SIMULATE + UPGRADE, DPKG_QUERY, POLICY_NAMES, ["/usr/bin/apt-mark", "showhold"],
+            SIMULATE + ["dist-upgrade"]])
         self.assertEqual(self.names(plan.install),
                          ["qv-base", "qv-brandnew", "qv-new", "qv-plain", "qv-sec", "qv-secup"])
         self.assertEqual(plan.left, (
@@ -210,7 +211,8 @@ class Plans(Case):
                                   ("app", "base", "lib", "new", "plain", "secup", "swap")])
 
     def test_a_plan_that_removes_is_refused(self) -> None:
-        self.fake.answers[tuple(SIMULATE + UPGRADE)] = "Remv qv-old [1.0]\n"
+        self.fake.answers[tuple(SIMULATE + UPGRADE)] = (
+            recorded("upgrade.txt") + "Remv qv-old [1.0]\n")
         with self.assertRaisesRegex(base.Refused, "qv-old"):
             self.apt.plan(base.Selection())
 
@@ -270,6 +272,7 @@ class Plans(Case):
 
     def test_what_apt_does_not_even_name_as_kept_back_is_pending_and_kept(self) -> None:
         # As apt 2.2 does it: the update to 2.0 has a dependency that nobody offers.
+        self.fake.answers[tuple(DPKG_QUERY)] = recorded("installed.txt").replace("2.6.1", "2.2.4")
         self.fake.answers[tuple(SIMULATE + UPGRADE)] = recorded("upgrade.txt").replace(
             "qv-app qv-lib qv-swap", "qv-lib qv-swap")
         plan = self.apt.plan(base.Selection())
@@ -356,6 +359,45 @@ class Steps(Case):
         self.fake.answers[tuple(argv)] = "done\n"
         self.apt.download(self.plan(), 1300.0)
         self.assertEqual((self.fake.deadlines, self.fake.logged), ([300.0], [False]))
+
+    def fetch(self, answer: Any, selection: base.Selection) -> base.Plan:
+        """Download ahead, plan and download as the transaction does; the plan."""
+        self.fake.answers[tuple(FETCH)] = answer
+        self.fake.answers[tuple(FETCH[:-3] + UPGRADE[1:])] = "done\n"
+        self.apt.prefetch(selection, 1300.0)
+        plan = self.apt.plan(selection)
+        self.apt.download(plan, 1300.0)
+        return plan
+
+    def test_whole_upgrade_is_planned_from_the_download_that_lists_it(self) -> None:
+        # What was read from root's record has lists, not tuples.
+        plan = self.fetch(recorded("fetched.txt"), base.Selection(*json.loads("[false, [], []]")))
+        self.assertEqual((self.fake.calls[0], self.fake.deadlines[0], self.fake.logged[0]),
+                         (FETCH, 300.0, False))
+        self.assertNotIn(SIMULATE + UPGRADE, self.fake.calls)
+        self.assertEqual([call for call in self.fake.calls if "-d" in call], [FETCH])
+        simulated = apt_text.parse_simulation(recorded("fetched-simulated.txt"))
+        self.assertEqual(sorted(package[:3] for package in plan.install),
+                         sorted(package[:3] for package in simulated.install))
+        self.assertEqual([left.name for left in plan.left], ["qv-plain", "qv-swap"])
+
+    def test_download_ahead_that_failed_leaves_simulation_and_download_to_their_steps(self) -> None:
+        locked = (100, "", "E: Could not get lock /var/cache/apt/archives/lock.\n")
+        hung = (-15, recorded("fetched.txt"), "", True)
+        other = recorded("fetched.txt").replace(" 0 to remove", " 1 downgraded, 0 to remove")
+        for answer in (locked, hung, other):
+            self.fake.calls.clear()
+            plan = self.fetch(answer, base.Selection())
+            self.assertEqual(self.names(plan.install), [
+                "qv-base", "qv-brandnew", "qv-new", "qv-plain", "qv-sec", "qv-secup"])
+            self.assertIn(SIMULATE + UPGRADE, self.fake.calls)
+            self.assertEqual(self.fake.calls[-1], FETCH[:-3] + UPGRADE[1:])
+
+    def test_selection_is_never_downloaded_before_it_was_simulated(self) -> None:
+        for selection in (base.Selection(security_only=True), base.Selection(only=("qv-sec",)),
+                          base.Selection(exclude=("qv-plain",))):
+            self.apt.prefetch(selection, 1300.0)
+            self.assertEqual(self.fake.calls, [])
 
     def test_package_that_failed_is_named(self) -> None:
         self.fake.answers[tuple(GET + UPGRADE)] = (
@@ -444,6 +486,36 @@ class Steps(Case):
 
 
 class Texts(unittest.TestCase):
+    def test_lists_of_a_download_say_the_same_as_a_simulation(self) -> None:
+        lists = apt_text.parse_lists(recorded("fetched.txt"))
+        simulated = apt_text.parse_simulation(recorded("fetched-simulated.txt"))
+        assert lists is not None
+        self.assertEqual(sorted(package[:3] for package in lists.install),
+                         sorted(package[:3] for package in simulated.install))
+        self.assertEqual(lists[1:], simulated[1:])
+
+    def test_lists_that_do_not_agree_with_their_counts_are_not_believed(self) -> None:
+        good = recorded("fetched.txt")
+        self.assertIsNotNone(apt_text.parse_lists(good))
+        for old, new in (("   qv-app (1.0 => 2.0)\n", ""), ("   qv-brandnew (1.0)\n", ""),
+                         ("   qv-swap (1.0 => 2.0)\n", ""), ("0 to remove", "1 to remove"),
+                         ("10 upgraded, 1 newly installed, ",
+                          "10 upgraded, 1 newly installed, 1 downgraded, "),
+                         ("will be upgraded:", "will be DOWNGRADED:"), ("10 upgraded", "")):
+            self.assertIn(old, good)
+            self.assertIsNone(apt_text.parse_lists(good.replace(old, new)), old)
+
+    def test_only_an_apt_that_is_known_for_it_is_taken_to_name_all_that_it_keeps_back(self) -> None:
+        for version in ("2.6.1", "2.7.14build2", "2.10", "3.0.4", "10.1"):
+            self.assertTrue(apt_text.names_all(version), version)
+        for version in ("", "2.2.4", "2.0.2ubuntu0.2", "1.9.11", "2", "x2.6"):
+            self.assertFalse(apt_text.names_all(version), version)
+
+    def test_names_that_cannot_exist_are_refused_in_lists_too(self) -> None:
+        for name in ("-o=x", "qv-app/stable", "A", "qv-app,x"):
+            with self.assertRaisesRegex(base.ManagerError, "cannot exist"):
+                apt_text.parse_lists(recorded("fetched.txt").replace(" qv-app ", " %s " % name))
+
     def test_origins_of_an_inst_line_are_labels(self) -> None:
         for origins, expected in (
                 ("Debian-Security:stable-security", True),

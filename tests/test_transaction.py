@@ -64,6 +64,9 @@ class FakeManager(base.Manager):
     def installed(self) -> Dict[str, str]:
         return dict(self.packages)
 
+    def prefetch(self, selection: base.Selection, until: float) -> None:
+        self.ahead = (selection, until)
+
     def plan(self, selection: base.Selection, detail: bool = False) -> base.Plan:
         self._step("plan")
         self.selection = selection
@@ -147,6 +150,7 @@ class Upgrades(Case):
         got = self.perform()
         self.assertEqual(self.manager.steps, ["refresh", "plan", "download", "commit"])
         self.assertEqual(self.manager.selection, base.Selection(False, ("o*",), ()))
+        self.assertEqual(self.manager.ahead, (self.manager.selection, 5000))
         self.assertEqual((got.outcome, got.reason, got.committed, got.clean, got.phase),
                          ("ok", "", True, True, "done"))
         self.assertEqual([list(row) for row in got.upgraded],

@@ -49,10 +49,8 @@ class Transaction:
         try:
             self.manager = managers.of_this_system(self.config.package_manager, self.world)
             work[self.request.op]()
-        except base.ManagerError as error:
-            self._finish(error.outcome, str(error))
-        except (command.CommandError, files.FileError, OSError) as error:
-            self._finish("failed", str(error))
+        except (base.ManagerError, command.CommandError, files.FileError, OSError) as error:
+            self._finish(getattr(error, "outcome", "failed"), str(error))
 
     # --- memory and waiting -------------------------------------------------------
 
@@ -111,7 +109,9 @@ class Transaction:
         self._patiently(self.manager.refresh)
         self._phase("simulate")
         asked = self.request
-        plan = self.manager.plan(base.Selection(asked.security_only, asked.only, asked.exclude))
+        selection = base.Selection(asked.security_only, asked.only, asked.exclude)
+        self.manager.prefetch(selection, asked.not_after)
+        plan = self.manager.plan(selection)
         kept = tuple((left.name, left.why) for left in plan.left if left.kind != base.POLICY)
         self._save(kept=kept, pending=len(plan.pending))
         if not plan.install:
@@ -123,11 +123,10 @@ class Transaction:
         return self._install(plan)
 
     def _install(self, plan: base.Plan) -> None:
-        before, papers = self.manager.installed(), self.manager.leftovers()
+        before, papers, fault = self.manager.installed(), self.manager.leftovers(), ""
         self.state = self.state._replace(planned=tuple(p[:3] for p in plan.install))
         self._may_start()
         self._phase("commit", committed=True)
-        fault = ""
         try:
             self._patiently(lambda until: self.manager.commit(plan, until))
         except base.ManagerError as error:
@@ -139,8 +138,8 @@ class Transaction:
         after = self.manager.installed()
         changed = tuple((name, before.get(name, ""), after[name]) for name in sorted(after)
                         if before.get(name) != after[name])
-        removed = sorted(set(before) - set(after))
         missing = [p.name for p in plan.install if after.get(p.name) != p.new]
+        removed = sorted(set(before) - set(after))
         for what, names in (("removed", removed), ("not installed", missing)):
             if names:
                 fault = fault or "%s: %s" % (what, ", ".join(names[:5]))

@@ -57,6 +57,7 @@ class Apt(base.Manager):
     def __init__(self, world: base.World) -> None:
         super().__init__(world)
         self._known: Tuple[object, List[Tuple[str, str, str]]] = (None, [])
+        self._fetched: Optional[text.Simulation] = None
 
     def busy(self) -> str:
         """See base.Manager."""
@@ -137,8 +138,18 @@ class Apt(base.Manager):
         return {name: version for name, version, status in self._statuses()
                 if status[1:2] not in ("n", "c")}
 
+    def prefetch(self, selection: base.Selection, until: float) -> None:
+        """See base.Manager. Every start of apt-get reads all lists: this one saves one of two."""
+        if not any(selection):
+            argv = self._get(until) + ["--no-remove", "-d", "-V"] + list(_UPGRADE)
+            answer = self.call(argv, ENVIRONMENT, until)
+            self._fetched = text.parse_lists(answer.out) if answer.code == 0 else None
+
     def download(self, plan: base.Plan, until: float) -> None:
         """See base.Manager; separate from commit() because this step can hang and may be ended."""
+        if self._fetched and {package[:3] for package in plan.install} <= {
+                package[:3] for package in self._fetched.install}:
+            return
         with self._preferences(plan.excluded, plan.selection.security_only) as options:
             argv = self._get(until) + options + ["--no-remove", "-d"] + list(_UPGRADE)
             _checked(self.call(argv, ENVIRONMENT, until), "apt-get download")
@@ -237,10 +248,12 @@ class Apt(base.Manager):
         cache = self.program("apt-cache")
         known = (detail or selection.security_only) and text.knows_security(
             self._query([cache, "policy"]))
-        everything = self._simulate()
+        everything = self._fetched or self._simulate()
         updates = {package.name: package for package in everything.install if package.old}
-        waiting = sorted((self._offered(False) | set(everything.kept + everything.phased))
-                         - set(updates))
+        named, installed = set(everything.kept + everything.phased), self.installed()
+        if not text.names_all(installed.get("apt", "")):
+            named |= self._offered(False)
+        waiting = sorted(named - set(updates))
         held: List[str] = []
         phased: Set[str] = set(everything.phased)
         if waiting:
@@ -253,7 +266,7 @@ class Apt(base.Manager):
         urgent = self._offered(True) if known else set()
         updates = {name: package._replace(security=package.security or name in urgent)
                    for name, package in updates.items()}
-        found = settle.Pending(updates, self.installed(), known, held, (),
+        found = settle.Pending(updates, installed, known, held, (),
                                (phased & set(waiting)) - set(held))
         free = {package.name for package in everything.install}
 
@@ -269,11 +282,7 @@ class Apt(base.Manager):
         return settle.plan(self.name, selection, found, simulate)
 
     def _offered(self, security_only: bool) -> Set[str]:
-        """Return every installed package that has an update, whether or not it can come.
-
-        Where updates may bring new packages, apt up to 2.2 does not even name as
-        kept back what has dependencies that nobody offers.
-        """
+        """Return every installed package that has an update, whether or not it can come."""
         plain = self._simulate((), security_only, ("--no-remove", "upgrade"))
         return {package.name for package in plain.install} | set(plain.kept + plain.phased)
 

@@ -13,6 +13,7 @@ from typing import Dict
 from typing import Iterable
 from typing import List
 from typing import NamedTuple
+from typing import Optional
 from typing import Set
 from typing import Tuple
 
@@ -25,9 +26,14 @@ SECURITY = (("Debian-Security", "*"), ("Devuan-Security", "*"), ("Ubuntu", "*-se
             ("UbuntuESM", "*-infra-security"), ("UbuntuESMApps", "*-apps-security"))
 _NAME = re.compile(r"[a-z0-9][a-z0-9+.-]{1,127}(:[a-z0-9-]{2,16})?")
 _INST = re.compile(r"Inst (\S+) (?:\[([^]]+)\] )?\((\S+) (.*) \[([^]]+)\]\)")
+_NEW = "The following NEW packages will be installed:"
+_UPGRADED = "The following packages will be upgraded:"
 _KEPT = "The following packages have been kept back:"
 _PHASED = ("The following upgrades have been deferred due to phasing:",
            "Not upgrading yet due to phasing:")
+_LISTED = re.compile(r"   (\S+) \((?:(\S+) => )?(\S+)\)")
+_COUNTS = re.compile(r"(?m)^(\d+) upgraded, (\d+) newly installed, (\d+) to remove and "
+                     r"(\d+) not upgraded\.$")
 _RELEASE = re.compile(r"(?m)^ +release (.*)$")
 _POLICY = re.compile(r"(?m)^(\S+):\n  Installed: (\S+)\n  Candidate: (\S+)$")
 _OF_PHASED = re.compile(r"(?m)^(\S+):\n  Installed: \S+\n  Candidate: (\S+)\n"
@@ -62,7 +68,31 @@ def parse_simulation(text: str) -> Simulation:
         elif line.startswith("Remv "):
             removed.append(line.split()[1])
     phased = [name for header in _PHASED for name in listed.get(header, [])]
-    kept = listed.get(_KEPT, [])
+    return _simulation(install, removed, listed.get(_KEPT, []), phased)
+
+
+def parse_lists(text: str) -> Optional[Simulation]:
+    """Read what `apt-get -V` is about to do; None unless its own counts say that this is all."""
+    listed: Dict[str, List[base.Package]] = {}
+    header = ""
+    for line in text.splitlines():
+        found = _LISTED.fullmatch(line)
+        if found:
+            name, old, latest = found.groups("")
+            listed.setdefault(header, []).append(base.Package(name, old, latest))
+        else:
+            header = line
+    fresh, new = listed.get(_UPGRADED, []), listed.get(_NEW, [])
+    kept = [package.name for package in listed.get(_KEPT, [])]
+    phased = [package.name for head in _PHASED for package in listed.get(head, [])]
+    counts = [tuple(map(int, found)) for found in _COUNTS.findall(text)]
+    if counts != [(len(fresh), len(new), 0, len(kept + phased))]:
+        return None
+    return _simulation(fresh + new, [], kept, phased)
+
+
+def _simulation(install: List[base.Package], removed: List[str], kept: List[str],
+                phased: List[str]) -> Simulation:
     for name in [package.name for package in install] + kept + phased:
         if not _NAME.fullmatch(name):
             raise base.ManagerError("apt-get names a package %r that cannot exist" % name[:80])
@@ -97,6 +127,15 @@ def preferences(excluded: Iterable[str], security_only: bool, admin: bytes) -> b
         records.append(("Package: *", "Pin: release *", 50))
     text = "".join("%s\n%s\nPin-Priority: %d\n\n" % record for record in records)
     return text.encode("ascii") + admin
+
+
+def names_all(version: str) -> bool:
+    """Say whether this apt names all that it keeps back also where updates may bring new packages.
+
+    Up to 2.2 it is silent on what has dependencies that nobody offers, from 2.6 on it is not.
+    """
+    found = re.match(r"([0-9]+)\.([0-9]+)", version)
+    return found is not None and (int(found.group(1)), int(found.group(2))) >= (2, 6)
 
 
 def is_name(text: str) -> bool:

@@ -174,6 +174,12 @@ class Manager:
         """Return {name: version} of every installed package."""
         raise NotImplementedError
 
+    def prefetch(self, selection: Selection, until: float) -> None:
+        """Before plan(): download ahead, where that saves a step; what fails here is tried again.
+
+        Ended at `until`. Most managers have nothing to save.
+        """
+
     def plan(self, selection: Selection, detail: bool = False) -> Plan:
         """Simulate with the arguments of commit(); `detail`: mark security updates, too."""
         raise NotImplementedError
