@@ -72,7 +72,8 @@ help:
 	@echo '                     bench-health: the health check under a flood; bench-trust:'
 	@echo '                     hostile servers and signatures;'
 	@echo '                     also bench-time, bench-fleet (a fleet and nginx), and bench-manifest,'
-	@echo '                     which needs PyYAML'
+	@echo '                     which needs PyYAML; bench-run (root, Debian mirror): a whole run'
+	@echo '                     against apt-get and unattended-upgrade'
 	@echo 'make install         client, admin tool and server'
 	@echo 'make install-client  client and root helper alone; also install-admin, install-server'
 	@echo 'make install-freebsd the same with the paths of that system; also install-openbsd,'
@@ -118,6 +119,10 @@ bench-time:
 
 bench-fleet:
 	@PYTHONDONTWRITEBYTECODE=1 SCALE='$(SCALE)' $(PYTHON) tests/bench_fleet.py
+
+# Root; builds its tree of Debian once. SCALE=small: three rounds, under 90 seconds.
+bench-run:
+	@PYTHONDONTWRITEBYTECODE=1 SCALE='$(SCALE)' $(PYTHON) tests/bench_run.py
 
 # Compares with PyYAML: PYTHON has to be an interpreter that has it.
 bench-manifest:
@@ -200,7 +205,7 @@ uninstall:
 	@$(INSTALL) uninstall
 
 .PHONY: help dist packages freebsd-package demo test long e2e bench-idle \
-	bench-admin bench-health bench-trust bench-time bench-fleet bench-manifest \
+	bench-admin bench-health bench-trust bench-time bench-fleet bench-manifest bench-run \
 	install install-client install-admin install-server \
 	install-part install-linux install-openrc install-freebsd install-openbsd install-netbsd \
 	install-users uninstall \

@@ -54,6 +54,7 @@ TREES: Dict[str, Tree] = {
         ),
         Tree("inits", "bookworm", ["sysvinit-core", "busybox", "python3", "procps", "bsdutils"]),
         Tree("dnf5", "sid", ["python3", "rpm", "createrepo-c", "dnf5", "procps"]),
+        Tree("rival", "bookworm", ["python3", "make", "unattended-upgrades"]),
         # "apt": essential packages and apt, nothing that is only important.
         Tree("apt-bullseye", "bullseye", ["python3"], "apt"),
         Tree("apt-trixie", "trixie", ["python3"], "apt"),
