@@ -59,6 +59,8 @@ class RealHost(unittest.TestCase):
                 shutil.copytree(os.path.join(ROOT, folder),
                                 os.path.join(layer.root, "opt/qualvosec", folder),
                                 ignore=shutil.ignore_patterns("__pycache__"))
+            # The installation makes it, and the helper looks who could change it.
+            os.makedirs(os.path.join(layer.root, "etc/qualvosec"), exist_ok=True)
             os.unlink(os.path.join(layer.root, "etc/os-release"))
             with open(os.path.join(layer.root, "etc/os-release"), "w", encoding="ascii") as file:
                 file.write(cls.os_release)
