@@ -348,6 +348,22 @@ class Steps(Case):
         self.assertEqual((self.fake.logged, self.fake.deadlines), ([True], [None]))
         self.assertIn("Package: qv-plain:any", self.fake.preferences[0])
 
+    def test_reason_of_a_failure_is_found_in_a_log_that_was_emptied_meanwhile(self) -> None:
+        log = self.world.log_fd
+        assert log is not None
+        os.write(log, b"an earlier run\n" * 100)
+        self.fake.answers[tuple(GET + UPGRADE)] = (100, "E: no space left\n", "")
+        run = self.fake.run
+
+        def emptied(argv: Sequence[str], *rest: Any, **options: Any) -> command.Result:
+            if options["log_fd"] is not None:
+                os.ftruncate(options["log_fd"], 0)
+            return run(argv, *rest, **options)
+
+        work = apt.Apt(self.world._replace(run=emptied))
+        with self.assertRaisesRegex(base.ManagerError, "E: no space left"):
+            work.commit(base.Plan(), 2000.0)
+
     def test_commit_waits_for_a_lock_no_longer_than_it_may(self) -> None:
         words = list(GET)
         words[4] = "DPkg::Lock::Timeout=7"

@@ -12,8 +12,8 @@ from typing import Callable
 
 NAME = "run.log"
 ROTATE_BYTES = 4 << 20
-EMERGENCY_BYTES = 256 << 20
-WATCH_S = 10.0
+EMERGENCY_BYTES = 64 << 20
+WATCH_S = 2.0
 
 
 def open_log(folder: str) -> int:

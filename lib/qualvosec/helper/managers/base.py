@@ -227,7 +227,9 @@ class Manager:
             raise ManagerError(str(error)) from error
         text = result.stdout + result.stderr
         if log_fd is not None:
-            start = max(start, os.fstat(log_fd).st_size - LOG_TAIL_BYTES)
+            size = os.fstat(log_fd).st_size
+            # Smaller than before: the watcher of the log has emptied it meanwhile.
+            start = max(start if start <= size else 0, size - LOG_TAIL_BYTES)
             text = os.pread(log_fd, LOG_TAIL_BYTES, start)
         return Answer(result.returncode, result.stdout.decode("utf-8", "replace"),
                       text.decode("utf-8", "replace"), result.timed_out)
