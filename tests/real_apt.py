@@ -25,6 +25,7 @@ class RealApt(realhost.RealHost):
     """apt 2.6 of bookworm."""
 
     tree_name = "host"
+    starts = 3      # of apt-get for an upgrade of everything: lists, plan and download, the upgrade
     os_release = "ID=debian\n"
     phased = [["qv-phased", "phased: not yet offered to this host"]]
 
@@ -63,6 +64,8 @@ class RealApt(realhost.RealHost):
         self.assertEqual((record["pending"], record["kept"], record["clean"], record["committed"]),
                          (0, [], True, True))
         self.assertEqual(self.chroot("apt-mark", "showmanual", "qv-brandnew"), "")
+        log = self.read("/var/log/qualvosec-helper/run.log")
+        self.assertEqual(log.count(" run argv=/usr/bin/apt-get "), self.starts)
         self.assert_clean()
         self.assert_no_traces()
 
@@ -314,6 +317,7 @@ class RealAptBullseye(RealApt):
     """apt 2.2."""
 
     tree_name = "apt-bullseye"
+    starts = 4      # one more, for what it keeps back without a word
     phased = []     # type: List[List[str]]  # it does not mention them at all
 
 
