@@ -100,7 +100,8 @@ deb_warnings=$(grep -c '^W:' lintian.out) || :
 rpmlint -c "$root/packaging/rpm/rpmlint.toml" ./*.rpm >rpmlint.out 2>&1 || :
 sed 's/^/     /' rpmlint.out
 rpm_errors=$(grep -c ': E: ' rpmlint.out) || :
-[ "$rpm_errors" -eq 0 ] || fault "rpmlint has errors"
+rpm_warnings=$(grep -c ': W: ' rpmlint.out) || :
+[ "$((rpm_errors + rpm_warnings))" -eq 0 ] || fault "rpmlint has complaints"
 grep -q '4 packages' rpmlint.out || fault "rpmlint did not look at all packages"
 
 # --- what is in them ------------------------------------------------------------------
@@ -183,5 +184,5 @@ if [ -n "$keep" ] && [ "$faults" -eq 0 ]; then
     say "the packages are in $keep"
 fi
 say "packages: $same identical, lintian $deb_errors errors $deb_warnings warnings," \
-    "rpmlint $rpm_errors errors, $faults faults"
+    "rpmlint $rpm_errors errors $rpm_warnings warnings, $faults faults"
 [ "$faults" -eq 0 ]

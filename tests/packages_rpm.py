@@ -20,6 +20,7 @@ from typing import Callable
 from typing import Dict
 from typing import List
 
+from tests import mdoc
 from tests import rpmlab
 from tests.e2e import container
 from tests.e2e import tree
@@ -223,6 +224,10 @@ def private_root(lowers: List[str], packages: str, newer: str, work: str) -> Non
         # From here on with all dependencies.
         rpm("-i", *rpms(packages))
         show("rpm finds every file as it was packed", rpm("-V", *NAMES) == "")
+        pages = sorted(line.rpartition("/")[2] for line in rpm("-qd", *NAMES).splitlines()
+                       if "/man/man" in line)
+        show("the .rpm have every page", pages == sorted(page + ".gz" for page in mdoc.PAGES),
+             str(pages))
         write("etc/qualvosec/qualvosec.conf", CONFIG)
         write("patch.yaml", trial.yaml_entry(FQDN, dict(trial.opening(60), patch=True)))
         said = container.prepare(overlay.root, "qvrpm-%d" % os.getpid(), ALONE)
