@@ -103,7 +103,7 @@ class RealPacman(realhost.RealHost):
         self.write("/srv/wait", "")
         process = self.start(**self.request())
         lock = self.root + "/var/lib/pacman/db.lck"
-        self.until("the commit", lambda: "upgrading qv-slow" in self.log())
+        self.until("the script", lambda: self.versions().get("qv-slow") == "2.0-1")
         self.assertGreater(self.kill(), 2)
         process.communicate()
         self.assertTrue(os.path.exists(lock))
