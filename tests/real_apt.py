@@ -9,7 +9,6 @@ for bookworm alone.
 
 import json
 import os
-import re
 import subprocess
 import unittest
 from typing import Dict
@@ -257,18 +256,8 @@ class RealApt(realhost.RealHost):
 
     def test_hostile_names_install_and_remove_nothing(self) -> None:
         self.publish("qv-plain", "qv-lib")
-        rows = self.hostile()
         before = self.chroot("dpkg-query", "-W")
-        for row in rows:
-            reply = self.ask(op="check", refresh=False, security_only=False, only=[row],
-                             exclude=[])
-            chosen = [p["name"] for p in (reply["plan"] or {"pending": []})["pending"]
-                      if p["selected"]]
-            self.assertEqual((row, chosen), (row, []))
-            self.assertIn(reply["status"], ("ok", "invalid"))
-        accepted = [row for row in rows if re.fullmatch(
-            "[A-Za-z0-9_*?][A-Za-z0-9_+.@*?-]{0,127}", row)]
-        self.assertEqual(self.upgrade(only=accepted[:500])["outcome"], "nothing")
+        self.assertEqual(self.upgrade(only=self.hostile())["outcome"], "nothing")
         self.assertEqual(self.chroot("dpkg-query", "-W"), before)
         self.assertFalse(os.path.exists(self.root + "/srv/marker"))
 

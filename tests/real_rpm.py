@@ -175,14 +175,8 @@ class Cases:
         self.publish("qv-plain", "qv-lib")
         self.upgrade(only=["nosuchpackage"])
         before = self.chroot("rpm", "-qa")
-        valid = []
-        for row in self.hostile():
-            # not_after has passed: what is not invalid is refused before anything is done.
-            status = self.ask(**dict(self.request(only=[row]), not_after=1))["status"]
-            self.assertIn(status, ("invalid", "refused"))
-            valid += [row] if status == "refused" else []
-        self.assertGreater(len(valid), 10)
-        record = self.ask(**self.request(only=valid, window="20261201T0215Z"))["record"]
+        names = self.hostile()
+        record = self.ask(**self.request(only=names, window="20261201T0215Z"))["record"]
         self.assertEqual(record["outcome"], "nothing")
         self.assertEqual(self.chroot("rpm", "-qa"), before)
         self.assertFalse(os.path.exists(self.root + "/srv/marker"))
