@@ -134,10 +134,10 @@ def call(argv: List[str]) -> None:
 
 def prepare(root: str) -> None:
     """In the tree: the product installed, version 1 of all packages, lists that know no more."""
-    for folder in ("bin", "lib", "etc", "man", "share", "systemd", "rc.d", "tools"):
+    for folder in ("bin", "docs", "etc", "lib", "man", "rc.d", "share", "systemd", "tools"):
         shutil.copytree(os.path.join(ROOT, folder), os.path.join(root, "opt/source", folder),
                         ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("Makefile", "LICENSE", "README.md", "CHANGELOG.md"):
+    for name in ("Makefile", "LICENSE", "README.md", "CHANGELOG.md", "SECURITY.md"):
         shutil.copy(os.path.join(ROOT, name), os.path.join(root, "opt/source"))
     inside = ["chroot", root, "env", "-i"] + ["%s=%s" % item for item in ENVIRONMENT.items()]
     call(inside + ["make", "-C", "/opt/source", "install-client", "UNITDIR=",
