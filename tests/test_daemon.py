@@ -450,6 +450,12 @@ class Commands(DaemonCase):
         self.assertEqual(code, 2)
         self.assertIn("check /etc/sudoers.d/qualvosec", said)
 
+    def test_configtest_tells_of_a_system_on_which_nothing_can_be_patched(self) -> None:
+        self.edge.answer("status", reason="nixos: not supported: packages come from elsewhere")
+        code, _, said = self.run_once("configtest")
+        self.assertEqual(code, 2)
+        self.assertIn("this host cannot be patched: nixos: not supported", said)
+
     def test_configtest_tells_of_a_system_that_cannot_verify_signatures(self) -> None:
         signers = self.path("allowed_signers")
         self.edge.write("allowed_signers", "manifest@qualvosec ssh-ed25519 AAAA\n")

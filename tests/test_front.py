@@ -122,6 +122,17 @@ class Conversations(Case):
     def test_status_before_the_first_run_has_no_record(self) -> None:
         self.assertEqual(self.ask(STATUS)["record"], None)
 
+    def test_status_says_at_once_that_nothing_on_this_system_can_be_patched(self) -> None:
+        os.makedirs(os.path.join(self.folder, "etc"))
+        self.write("etc/os-release", "ID=opensuse-microos\n")
+        said = self.ask(STATUS)
+        self.assertEqual(said["status"], "ok")
+        self.assertIn("opensuse-microos: not supported: a transactional system", said["reason"])
+        os.makedirs(os.path.join(self.folder, "usr/bin"))
+        self.write("etc/os-release", "ID=debian\n")
+        self.write("usr/bin/apt-get", "", 0o755)
+        self.assertEqual(self.ask(STATUS)["reason"], "")
+
     def test_a_run_that_never_ended_is_failed_and_its_record_shows_it(self) -> None:
         def launch() -> str:
             self.store.write(self.store.read()._replace(taken=True))

@@ -12,6 +12,7 @@ from unittest import mock
 
 from qualvosec import log
 from qualvosec.client import acceptance
+from qualvosec.client import condition
 from qualvosec.client import rootcall
 from qualvosec.client.config import Config
 from qualvosec.client.loop import Engine
@@ -224,6 +225,22 @@ class Faults(EngineCase):
         self.skew = 400
         self.until(engine, lambda: not engine.snapshot().reasons
                    or "sudo refused" not in " ".join(engine.snapshot().reasons))
+
+    def test_a_system_that_cannot_be_patched_is_unhealthy_before_its_first_window(self) -> None:
+        why = "fedora: not supported: an image-based system (ostree, bootc)"
+        self.edge.answer("status", reason=why)
+        self.edge.publish(Policy(patch=True, weekdays=(2,), hour=3))
+        engine = self.settled(self.engine())
+        shown = engine.snapshot()
+        self.assertFalse(shown.healthy)
+        self.assertIn("this host cannot be patched: " + why, shown.reasons)
+        self.assertEqual(condition.token(engine.situation(int(time.time()))).health, "unsupported")
+        self.edge.publish(Policy())
+        engine.fetch_now()
+        self.until(engine, lambda: engine.snapshot().healthy)
+        self.edge.answer("status")
+        engine.reconfigure(engine.config)
+        self.until(engine, lambda: not engine.snapshot().reasons)
 
     def test_not_listed_and_invalid_take_effect_at_once_and_are_unhealthy(self) -> None:
         for entry, faults, words in (("unlisted", (), "is not in the manifest"),

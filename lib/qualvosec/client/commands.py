@@ -284,7 +284,9 @@ def _try_helper(argv: Tuple[str, ...]) -> List[str]:
     ended = command.run(argv, rootcall.ENV, rootcall.request("status", wait=False), 30.0,
                         rootcall.MAX_REPLY)
     reply = rootcall.read_reply(ended, argv[0])
-    return [] if reply.status == "ok" else [reply.reason or reply.status]
+    if reply.status == "ok":
+        return ["this host cannot be patched: %s" % reply.reason] if reply.reason else []
+    return [reply.reason or reply.status]
 
 
 def _reset(args: argparse.Namespace) -> int:

@@ -46,6 +46,7 @@ class Situation(NamedTuple):
     running_since: int = 0
     veto: str = ""
     unanswered: str = ""            # why the helper could not be asked
+    unserved: str = ""              # why the helper could install nothing on this system
     write_fault: str = ""           # why the state cannot be written
     config_fault: str = ""
     manager: str = ""
@@ -130,6 +131,9 @@ def _about_host(s: Situation) -> List[Finding]:
         found.append(Finding("state", s.write_fault))
     if s.unanswered:
         found.append(Finding("helper", "the root helper cannot be asked: " + s.unanswered))
+    if s.unserved and s.state.last.outcome != "unsupported":
+        found.append(Finding("unsupported", "this host cannot be patched: " + s.unserved,
+                             bad=s.view.policy is not None and s.view.policy.patch))
     if s.config_fault:
         found.append(Finding("config", "the configuration was not taken over: " + s.config_fault))
     if outlook.CLOCK_BEFORE in s.waiting:

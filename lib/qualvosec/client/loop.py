@@ -75,6 +75,7 @@ class Engine:
         self._record: Optional[Record] = None
         self._alive: Optional[bool] = None
         self._unanswered: Tuple[str, int] = ("", 0)
+        self._unserved = ""
         self._refused = ""
         self._offset = now() - clock()
         self._stepped: Optional[float] = None
@@ -104,8 +105,8 @@ class Engine:
 
     def reconfigure(self, config: Config) -> None:
         """Take over a checked configuration with the same state_dir."""
-        if config.monitoring_packages and not self.config.monitoring_packages:
-            # Only counts are remembered: the names have to be asked for.
+        if self._unserved or (config.monitoring_packages and not self.config.monitoring_packages):
+            # Of packages only counts are remembered: the names have to be asked for.
             self._alive = None
         self.config, self.config_fault = config, ""
         self._resolve(int(self._now()))
@@ -279,6 +280,10 @@ class Engine:
         if kind in DISRUPTIVE and reply.status != "ok":
             self._refused = reply.reason or reply.status
             log.critical("%s refused: %s" % (kind, self._refused))
+        elif kind not in DISRUPTIVE and reply.status == "ok" and reply.reason != self._unserved:
+            self._unserved = reply.reason
+            log.critical("this host cannot be patched: %s" % reply.reason if reply.reason
+                         else "this host can be patched from now on")
 
     # --- words -----------------------------------------------------------------------------------
 
@@ -316,7 +321,8 @@ class Engine:
             expires=accept.expires(), fetch_reason=accept.reason,
             distrusted=accept.distrusted, waiting=waiting or "",
             running_since=begun if alive else 0, veto=self._veto(now),
-            unanswered=self._unanswered[0], write_fault=self._write_fault,
+            unanswered=self._unanswered[0], unserved=self._unserved,
+            write_fault=self._write_fault,
             config_fault=self.config_fault, kernel=host.kernel(),
             manager=record.manager if record is not None else "")
 

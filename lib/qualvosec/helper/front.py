@@ -88,7 +88,8 @@ def _status(request: requests.Request, host: Host, config: configs.Config) -> Re
     while True:
         alive = host.store.alive(host.store.read(), host.world.now(), boot_id)
         if not (alive and request.wait) or host.gone(POLL_S):
-            return _told(host.store.read().record, alive)
+            return dict(_told(host.store.read().record, alive),
+                        reason=managers.unserved(config.package_manager, host.world))
 
 
 def _told(record: records.Record, alive: bool) -> Reply:
@@ -114,8 +115,7 @@ def _start(request: requests.Request, host: Host, config: configs.Config) -> Rep
     finally:
         if lock is not None:
             os.close(lock)
-    fault = host.launch()
-    after = host.store.read()
+    fault, after = host.launch(), host.store.read()
     if not after.taken:
         # No process came, so nothing has happened: as if it had never been accepted.
         host.store.write(before._replace(taken=True))

@@ -143,3 +143,12 @@ def of_this_system(override: str, world: base.World) -> base.Manager:
     except files.FileError:
         os_release = ""
     return choose(os_release, os.uname().sysname, override, world)
+
+
+def unserved(override: str, world: base.World) -> str:
+    """Return why nothing can be installed on the system below world.root, "" if something can."""
+    try:
+        of_this_system(override, world)
+    except base.Unsupported as error:
+        return str(error)
+    return ""
