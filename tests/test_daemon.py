@@ -145,10 +145,10 @@ class Lifetime(DaemonCase):
         self.install_cron_job()
         self.start()
         self.wait_for("WARNING another tool patches this host: " + CRON_JOB)
+        self.wait_for("manifest accepted entry=policy")
         value = self.status()
         self.assertEqual((value["other_tools"], value["healthy"], value["reasons"]),
                          ([CRON_JOB], True, []))
-        self.wait_for("manifest accepted entry=policy")
         self.assertEqual(self.log().count("another tool"), 1)
 
     def test_other_tools_that_are_wanted_are_not_looked_for(self) -> None:
