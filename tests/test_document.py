@@ -143,6 +143,12 @@ class ReadingTest(unittest.TestCase):
         found = read("a.b:\n  patch: false\na_b.c:\n  patch: false\n")
         self.assertEqual((found.errors(), found.hosts["a_b.c"]), (1, None))
 
+    def test_a_name_that_ends_in_two_dots_is_refused_and_explained_by_what_is_written(self):
+        found = read("web01..:\n  patch: false\n")
+        self.assertEqual((found.errors(), found.hosts), (1, {"web01..": None}))
+        explained = document.explain(b"web01..:\n  patch: false\n", "web01..")
+        self.assertEqual((explained.policy, len(explained.problems)), (None, 1))
+
     def test_names_with_percent_signs_and_escapes_are_shown_safely(self):
         found = read('"a%s%d.b":\n  patch: false\n"A%s%d.b":\n  patch: false\n'
                      '"\u00e9\u0130.b":\n  patch: false\n')

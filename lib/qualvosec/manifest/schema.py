@@ -89,11 +89,12 @@ class Shared(NamedTuple):
 def fold(name: str) -> str:
     """Return a host name as it is compared: lower case, no dot at the end.
 
-    ASCII alone is folded: str.lower() makes a K of the Kelvin sign, another name.
+    ASCII alone is folded: str.lower() makes a K of the Kelvin sign, another name. What
+    ends in two dots is no host's name and stays as it is: folded twice is folded once.
     """
     if not name.islower():      # most names are: much faster than to translate them
         name = name.translate(_LOWER)
-    return name[:-1] if name.endswith(".") else name
+    return name[:-1] if name.endswith(".") and not name.endswith("..") else name
 
 
 def host_name_fault(name: str) -> str:
