@@ -96,6 +96,16 @@ class ConflictTest(unittest.TestCase):
     def test_one_machine_may_use_both_protocols(self):
         self.assertEqual(status(seen(nearby=[("2001:db8::1", NOW - 4000)])), "ok")
 
+    def test_ipv4_addresses_that_a_socket_for_both_protocols_writes_are_ipv4_addresses(self):
+        for source, other, expected in (
+                ("::ffff:192.0.2.1", "::ffff:192.0.2.2", "conflict"),
+                ("::FFFF:192.0.2.1", "192.0.2.2", "conflict"),
+                ("::ffff:192.0.2.1", "192.0.2.1", "ok"),
+                ("::ffff:192.0.2.1", "2001:db8::1", "ok")):
+            with self.subTest(source=source, other=other):
+                self.assertEqual(status(seen(source=source, nearby=[(other, NOW - 4000)])),
+                                 expected)
+
     def test_addresses_of_one_ipv6_network_are_one_source(self):
         for source, other, expected in (
                 ("2001:db8:0:1::5", "2001:db8::1:a:b:c:d", "ok"),

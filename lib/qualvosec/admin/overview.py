@@ -27,6 +27,8 @@ HOUR_S = 3600
 # Between the end of a window and the report of it; also covers a change to or
 # from daylight saving time between two windows.
 _SLACK_S = 2 * HOUR_S
+# What servers write that listen to IPv4 and IPv6 with one socket: ::ffff:192.0.2.1
+_MAPPED = "::ffff:"
 
 
 class Row(NamedTuple):
@@ -117,17 +119,25 @@ def conflict(seen: Seen) -> bool:
     network every day: IPv6 sources count by their first 64 bits, and only like is
     compared with like.
     """
+    newest = _plain(seen.source)
     for source, time in seen.nearby:
-        alike = (":" in source) == (":" in seen.source)
-        if alike and seen.time - time < DAY_S and _network(source) != _network(seen.source):
+        other = _plain(source)
+        alike = (":" in other) == (":" in newest)
+        if alike and seen.time - time < DAY_S and _network(other) != _network(newest):
             return True
     return False
+
+
+def _plain(source: str) -> str:
+    """Return an address in lower case; an IPv4 address without what a socket for both adds."""
+    source = source.lower()
+    return source[len(_MAPPED):] if source.startswith(_MAPPED) and "." in source else source
 
 
 def _network(source: str) -> str:
     if ":" not in source:
         return source
-    head, gap, tail = source.lower().partition("::")
+    head, gap, tail = source.partition("::")
     groups = head.split(":") if head else []
     if gap:
         rest = tail.split(":") if tail else []
