@@ -147,6 +147,19 @@ class ReadTest(Scratch):
             self.assertTrue(log.faults[0].startswith(bad + ": "), log.faults)
             self.assertIn("a.example.org", log.hosts)
 
+    def test_what_stands_before_the_fault_of_a_small_archive_counts_too(self):
+        text = "".join(line("h%d.b" % number, source="192.0.2.%d" % (number % 250))
+                       for number in range(100)).encode("ascii")
+        for pack, keep in ((gzip.compress, -20), (lzma.compress, -50)):
+            log = accesslog.read([self.write("cut", pack(text)[:keep])])
+            self.assertEqual(len(log.faults), 1)
+            self.assertGreater(log.sightings, 50, pack)
+        for pack in (gzip.compress, lzma.compress, bz2.compress):
+            log = accesslog.read([self.write("more", pack(text) + b"more than it shall hold")])
+            # What is behind an archive is a fault to gzip alone.
+            self.assertEqual((log.sightings, len(log.faults)),
+                             (100, int(pack is gzip.compress)), pack)
+
     def test_a_missing_file_is_a_fault(self):
         log = accesslog.read([os.path.join(self.folder, "none")])
         self.assertIn("no such file", log.faults[0])

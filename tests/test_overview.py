@@ -179,6 +179,8 @@ class NotesTest(unittest.TestCase):
         self.assertIn("end 8 days ago", overview.notes(log(ends=8 * DAY), NOW, 7)[0])
         empty = Log({}, 0, 0, 0, 0, 0, 0, 0, (), ())
         self.assertIn("no line with a time", overview.notes(empty, NOW, 7)[0])
+        damaged = empty._replace(faults=("/x: damaged",))
+        self.assertIn("could be read to its end", overview.notes(damaged, NOW, 7)[0])
 
     def test_skipped_lines_and_useless_files_are_told(self):
         notes = overview.notes(log()._replace(broken=2, overlong=1, strangers=5,

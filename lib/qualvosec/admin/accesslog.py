@@ -140,7 +140,7 @@ class _Reading:
         with open(path, "rb") as raw:
             size = os.fstat(raw.fileno()).st_size
             try:
-                for piece in logfile.pieces(logfile.open_any(raw)):
+                for piece in logfile.pieces(raw):
                     first = first or piece[:_EDGE]
                     last = piece
                     self._piece(piece)

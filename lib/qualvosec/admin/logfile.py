@@ -11,10 +11,12 @@ import io
 import os
 import sys
 import zlib
+from typing import Any
 from typing import BinaryIO
 from typing import Dict
 from typing import Iterator
 from typing import List
+from typing import Optional
 from typing import Sequence
 from typing import Tuple
 from typing import Type
@@ -47,15 +49,32 @@ def expand(patterns: Sequence[str]) -> List[str]:
             found.setdefault((info.st_dev, info.st_ino), path)
     return list(found.values())
 
+    def __init__(self, module: str, raw: BinaryIO) -> None:
+        super().__init__()
+        # Most logs that are read are plain, and these take time to load.
+        self._file = importlib.import_module(module).open(raw, "rb")
+        self.fault: Optional[Exception] = None
 
-def open_any(raw: BinaryIO) -> BinaryIO:
-    """Open a log; what it is compressed with is told by its first bytes, not by its name."""
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill the buffer with what there is: a read of more would lose what is before a fault."""
+        try:
+            data = b"" if self.fault else self._file.read1(len(buffer))
+        except faults() as error:
+            self.fault, data = error, b""
+        buffer[:len(data)] = data
+        return len(data)
+
+
+def _archive(raw: BinaryIO) -> Optional[_Archive]:
+    """Open a compressed log; with what is told by its first bytes, not by its name."""
     start = cast(io.BufferedReader, raw).peek(8)[:8]
     for magic, module in _OPENERS:
         if start.startswith(magic):
-            # Most logs that are read are plain, and these take time to load.
-            return cast(BinaryIO, importlib.import_module(module).open(raw, "rb"))
-    return raw
+            return _Archive(module, raw)
+    return None
 
 
 def faults() -> Tuple[Type[Exception], ...]:
@@ -64,10 +83,17 @@ def faults() -> Tuple[Type[Exception], ...]:
     return OSError, EOFError, zlib.error, lzma_error
 
 
-def pieces(file: BinaryIO) -> Iterator[bytes]:
-    """Yield whole lines, each ended. One that is too long stays so, but not in memory."""
+def pieces(raw: BinaryIO) -> Iterator[bytes]:
+    """Yield whole lines, each ended. One that is too long stays so, but not in memory.
+
+    A damaged archive is read as far as possible before its fault is raised.
+    """
+    archive = _archive(raw)
+    file = cast(BinaryIO, io.BufferedReader(archive, PIECE)) if archive else raw
     while True:
         piece = file.read(PIECE)
+        if not piece and archive and archive.fault:
+            raise archive.fault
         if not piece:
             return
         if piece[-1:] != b"\n":

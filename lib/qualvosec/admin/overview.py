@@ -77,7 +77,8 @@ def notes(log: Log, now: int, alive_days: int) -> List[str]:
     """Return what an administrator must know before believing the rows."""
     result = []
     if not log.begins:
-        result.append("no line with a time in the logs: hosts are unknown")
+        result.append("no log could be read to its end: silent hosts are unknown" if log.faults
+                      else "no line with a time in the logs: hosts are unknown")
     elif not covers(log, now, alive_days):
         limit = now - alive_days * DAY_S
         if log.ends <= limit:
