@@ -168,14 +168,39 @@ class ReadTest(Scratch):
         self.write("access.log", line())
         self.write("access.log.1", line())
         path = os.path.join(self.folder, "access.log")
-        self.assertEqual(logfile.expand([path + "*", path]), [path, path + ".1"])
-        for bad in (path + ".gone", os.path.join(self.folder, "x*"), self.folder):
-            with self.assertRaises(logfile.LogError):
-                logfile.expand([path, bad])
+        self.assertEqual(logfile.expand([path + "*", path]), ([path, path + ".1"], []))
+
+    def test_a_path_or_glob_that_names_no_file_is_a_fault_and_the_others_are_still_there(self):
+        path = self.write("access.log", line())
+        link = os.path.join(self.folder, "dangling")
+        os.symlink(path + ".none", link)
+        for bad, reason in ((path + ".gone", "no such file"), (self.folder, "is a directory"),
+                            (os.path.join(self.folder, "x*"), "no such file"),
+                            (link, "no such file")):
+            found, (fault,) = logfile.expand([bad, path])
+            self.assertEqual(found, [path])
+            self.assertTrue(fault.startswith(bad + ": " + reason), fault)
+
+    @unittest.skipIf(os.geteuid() == 0, "root may look everywhere")
+    def test_what_is_in_a_closed_directory_is_not_said_to_be_missing(self):
+        folder = os.path.join(self.folder, "closed")
+        os.mkdir(folder)
+        self.write("closed/access.log", line())
+        self.addCleanup(os.chmod, folder, 0o700)
+        for mode, name, reason in ((0, "access.log", "permission denied"),
+                                   (0, "access*", "permission denied"),
+                                   (0, "deeper/access.log", "permission denied"),
+                                   (0o111, "access*", "permission denied"),
+                                   (0o111, "none.log", "no such file"),
+                                   (0o555, "none*", "no such file")):
+            os.chmod(folder, mode)
+            found, (fault,) = logfile.expand([os.path.join(folder, name)])
+            self.assertEqual(found, [])
+            self.assertIn(reason, fault, (oct(mode), name))
 
     def test_a_name_with_glob_characters_is_first_a_name(self):
         path = self.write("access[1].log", line())
-        self.assertEqual(logfile.expand([path]), [path])
+        self.assertEqual(logfile.expand([path]), ([path], []))
 
     def test_the_time_the_logs_cover_is_that_of_all_their_lines(self):
         other = '192.0.2.1 - - [%s] "GET / HTTP/1.1" 200 1 "-" "curl"\n'

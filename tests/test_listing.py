@@ -288,6 +288,12 @@ class AdoptTest(FleetCase):
         self.run_admin("adopt", "NEW.example.org", "patch=true", "weekday=friday", "hour=3")
         self.assertIn("Friday, 03:00", self.run_admin("list", "--match", "new*")[1])
 
+    def test_a_field_that_is_taken_for_a_log_is_told(self):
+        code, out, err = self.run_admin("adopt", "new.example.org", "--log", self.log,
+                                        "patch=true")
+        self.assertEqual((code, err), (1, "qualvosec-admin: patch=true: no such file: see "
+                                          "log_file_path\n"))
+
     def test_a_host_that_was_not_seen_or_is_listed_is_refused_and_nothing_changes(self):
         for name, reason in (("typo.example.org", "not seen"), ("silent.example.org", "not seen"),
                              ("good.example.org", "already")):

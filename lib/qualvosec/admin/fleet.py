@@ -64,13 +64,11 @@ def read(settings: config.Config, terminal: Terminal) -> Fleet:
     if found.errors():
         faults.append("%s: has %s: see qualvosec-admin check"
                       % (manifest.name, count(found.errors(), "fault")))
-    logs: List[str] = []
-    try:
-        logs = logfile.expand(settings.log_file_path)
-    except logfile.LogError as error:
-        faults.append(str(error))
+    logs, absent = logfile.expand(settings.log_file_path)
+    faults.extend(absent)
     log = _read_logs(logs, found, terminal)
     faults.extend("%s: what could be read is shown" % fault for fault in log.faults)
+    log = log._replace(faults=tuple(absent) + log.faults)
     rows = overview.rows(found.hosts, log, terminal.now, settings.alive_days)
     return Fleet(rows, log, tuple(faults),
                  tuple(overview.notes(log, terminal.now, settings.alive_days)),

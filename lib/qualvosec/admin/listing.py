@@ -232,4 +232,6 @@ def adopt(options: argparse.Namespace, terminal: Terminal) -> int:
             raise AdminError("%s: was not seen in the logs: use qualvosec-admin add" % name)
         if row.listed:
             raise AdminError("%s: is in the manifest already: use qualvosec-admin set" % name)
-    return editing.add_hosts(options, terminal)
+    for fault in found.log.faults:
+        terminal.warn(fault)
+    return editing.add_hosts(options, terminal) or (FAILED if found.log.faults else DONE)

@@ -9,6 +9,7 @@ import glob
 import importlib
 import io
 import os
+import stat
 import sys
 import zlib
 from typing import Any
@@ -30,24 +31,43 @@ PIECE = 65536
 _OPENERS = ((b"\x1f\x8b", "gzip"), (b"\xfd7zXZ\x00", "lzma"), (b"BZh", "bz2"))
 
 
-class LogError(Exception):
-    """An access log cannot be read; one line: path, what is wrong, what to do."""
+def expand(patterns: Sequence[str]) -> Tuple[List[str], List[str]]:
+    """Return the files that paths and globs name, each once, and what is wrong with others.
 
-
-def expand(patterns: Sequence[str]) -> List[str]:
-    """Return the files that paths and globs name, each once; raises LogError."""
+    A fault is one line: path, what is wrong, what to do.
+    """
     found: Dict[Tuple[int, int], str] = {}
+    faults: List[str] = []
     for pattern in patterns:
-        paths = [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern))
+        paths = [pattern] if os.path.lexists(pattern) else sorted(glob.glob(pattern))
         if not paths:
-            raise LogError("%s: no such file: see log_file_path" % pattern)
+            faults.append(_absence(pattern))
         for path in paths:
-            if os.path.isdir(path):
-                raise LogError("%s: is a directory: name files, %s"
-                               % (path, os.path.join(path, "access.log*")))
-            info = os.stat(path)
-            found.setdefault((info.st_dev, info.st_ino), path)
-    return list(found.values())
+            try:
+                info = os.stat(path)
+            except OSError as error:
+                faults.append("%s: %s: see log_file_path" % (path, (error.strerror or "").lower()))
+                continue
+            if stat.S_ISDIR(info.st_mode):
+                faults.append("%s: is a directory: name files, %s"
+                              % (path, os.path.join(path, "access.log*")))
+            else:
+                found.setdefault((info.st_dev, info.st_ino), path)
+    return list(found.values()), faults
+
+
+def _absence(pattern: str) -> str:
+    """Say why nothing was found: what may not be looked at looks as if it were not there."""
+    folder = os.path.dirname(pattern)
+    while folder and not os.path.isdir(folder) and folder != os.path.dirname(folder):
+        folder = os.path.dirname(folder)
+    if folder and not os.access(folder, os.R_OK | os.X_OK if glob.has_magic(pattern) else os.X_OK):
+        return "%s: %s: permission denied: run as a user who may read it" % (pattern, folder)
+    return "%s: no such file: see log_file_path" % pattern
+
+
+class _Archive(io.RawIOBase):
+    """What can be read of a compressed log; it ends where it is damaged, and `fault` says how."""
 
     def __init__(self, module: str, raw: BinaryIO) -> None:
         super().__init__()
