@@ -87,6 +87,16 @@ class FormatTest(unittest.TestCase):
             "web08.example.org": ("192.0.2.31", "partial"),
             "web09.example.org": ("192.0.2.32", None)})
 
+    def test_a_virtual_host_that_is_called_by_its_address_is_not_the_client(self):
+        for head, source in (("192.0.2.80 192.0.2.1 - -", "192.0.2.1"),
+                             ("192.0.2.80 2001:db8::1 - bob", "2001:db8::1"),
+                             ("192.0.2.80:80 192.0.2.1 - -", "192.0.2.1"),
+                             ("192.0.2.1 - a b", "192.0.2.1"),
+                             # lighttpd, with a user name of two words
+                             ("192.0.2.1 192.0.2.80 a b", "192.0.2.1"),
+                             ("192.0.2.1 192.0.2.80 bob", "192.0.2.1")):
+            self.assertEqual(logline.read_source(head.encode("ascii")), source, head)
+
     def test_openbsd_httpd_with_its_two_further_fields(self):
         self.assertEqual(short(data("openbsd-httpd.log")), {
             "bsd01.example.org": ("192.0.2.41", "ok"),

@@ -195,9 +195,11 @@ def read_source(head: bytes) -> str:
     words = head.decode("latin-1").split(" ")
     if len(words) < 3:
         return ""
-    # A user name may hold blanks: four words alone do not make a virtual host.
-    has_host = len(words) > 3 and not _is_address(words[0]) and (
-        _is_address(words[1]) or words[0].count(":") == 1)
+    # A user name may hold blanks: four words alone do not make a virtual host. Of two addresses
+    # the first is one that is called by its address, but for lighttpd's, which tells no identity.
+    has_host = len(words) > 3 and (
+        _is_address(words[1]) and (not _is_address(words[0]) or words[2] == "-")
+        or words[0].count(":") == 1)
     source = words[1] if has_host else words[0]
     return source if _SOURCE.fullmatch(source) else ""
 
