@@ -20,6 +20,7 @@ from qualvosec.admin import source
 
 from tests import LIB
 from tests.test_admin_commands import NOW
+from tests.test_admin_commands import PROGRAM
 from tests.test_admin_commands import Case
 from tests.test_report import Parsed
 
@@ -170,6 +171,27 @@ class ListTest(FleetCase):
             self.assertIn("failed", text)
         os.close(slave)
         self.assertNotIn("\x1b", self.run_admin("list")[1])
+
+
+    def test_a_log_that_is_missing_takes_nothing_from_the_others(self):
+        code, out, err = self.run_admin("list", "--log", self.log + ".*.gz", self.log)
+        self.assertEqual((code, out), (1, self.run_admin("list")[1]))
+        self.assertEqual(err, "qualvosec-admin: %s.*.gz: no such file: see log_file_path\n"
+                         % self.log)
+
+    @unittest.skipUnless(os.path.exists("/dev/full"), "no /dev/full here")
+    def test_a_disk_that_is_full_is_one_line_and_no_traceback(self):
+        for command in (["list"], ["list", "--format", "json"], ["report", "-"], ["metrics"],
+                        ["check"], ["--version"]):
+            with open("/dev/full", "wb") as full:
+                done = subprocess.Popen([sys.executable, PROGRAM, "-c", self.config] + command,
+                                        stdout=full, stderr=subprocess.PIPE)
+                _, err = done.communicate()
+            if command != ["--version"]:
+                self.assertEqual((done.returncode, err.decode("utf-8").splitlines()[0]), (
+                    1, "qualvosec-admin: standard output: no space left on device: what was "
+                    "printed is not whole"), command)
+            self.assertNotIn(b"Traceback", err)
 
 
 class OrphansTest(FleetCase):

@@ -22,6 +22,7 @@ from qualvosec.admin.terminal import FAILED
 from qualvosec.admin.terminal import USAGE
 from qualvosec.admin.terminal import Action
 from qualvosec.admin.terminal import AdminError
+from qualvosec.admin.terminal import OutputError
 from qualvosec.admin.terminal import Terminal
 from qualvosec.admin.terminal import UsageError
 from qualvosec.admin.terminal import width_of
@@ -84,19 +85,28 @@ def main(argv: Sequence[str], out: Optional[TextIO] = None, err: Optional[TextIO
         return stop.code if isinstance(stop.code, int) else USAGE
     terminal = Terminal(out, err, int(clock()), width_of(out))
     try:
-        code: int = options.action(options, terminal)
-        out.flush()
+        code = options.action(options, terminal)
+        terminal.end()
         return code
     except UsageError as error:
         terminal.warn(str(error))
         return USAGE
+    except OutputError as error:
+        _close(out)
+        terminal.warn(str(error))
+        return FAILED
     except AdminError as error:
         terminal.warn(str(error))
         return FAILED
     except BrokenPipeError:
-        # The reader (head, less) has seen enough; keep the interpreter from complaining at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
+        # The reader (head, less) has seen enough.
+        _close(out)
         return FAILED
     except KeyboardInterrupt:
         terminal.warn("interrupted")
         return FAILED
+
+
+def _close(out: TextIO) -> None:
+    """Keep the interpreter from complaining at its end of what it cannot write."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())

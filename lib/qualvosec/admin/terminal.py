@@ -26,6 +26,10 @@ class UsageError(AdminError):
     """The command line or the configuration is not complete."""
 
 
+class OutputError(AdminError):
+    """Standard output takes no more, as on a full disk."""
+
+
 class Terminal(NamedTuple):
     """Where a command writes, and what time it is."""
 
@@ -35,8 +39,12 @@ class Terminal(NamedTuple):
     width: Optional[int]
 
     def say(self, text: str) -> None:
-        """Print lines to stdout."""
-        _write(self.out, text)
+        """Print lines to stdout; raises OutputError, and BrokenPipeError where nobody reads on."""
+        _whole(lambda: _write(self.out, text))
+
+    def end(self) -> None:
+        """See to it that everything is printed; raises as say()."""
+        _whole(self.out.flush)
 
     def warn(self, text: str) -> None:
         """Print one line to stderr."""
@@ -47,6 +55,16 @@ def _write(stream: TextIO, text: str) -> None:
     # A terminal in the C locale takes ASCII only; escapes are better than a traceback.
     encoding = getattr(stream, "encoding", None) or "utf-8"
     stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
+def _whole(act: Callable[[], None]) -> None:
+    try:
+        act()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError("standard output: %s: what was printed is not whole"
+                          % (error.strerror or "").lower()) from None
 
 
 Action = Callable[[argparse.Namespace, Terminal], int]
