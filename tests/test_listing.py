@@ -229,6 +229,11 @@ class StatusTest(FleetCase):
             found, out, _ = self.run_admin("status")
             self.assertEqual((found, out.split()[1], out.count("\n")), (code, word, 1), out)
 
+    def test_wrong_usage_and_configuration_are_unknown_not_critical(self):
+        self.assertEqual(self.run_admin("status", "--nonsense")[0], 3)
+        self.config = "/nonexistent"
+        self.assertEqual(self.run_admin("status")[0], 3)
+
     def test_what_cannot_be_read_is_unknown_and_still_one_line(self):
         os.unlink(self.manifest)
         code, out, _ = self.run_admin("status")

@@ -19,6 +19,7 @@ from typing import TextIO
 from qualvosec import paths
 from qualvosec.admin import source
 from qualvosec.admin.terminal import FAILED
+from qualvosec.admin.terminal import NAGIOS_UNKNOWN
 from qualvosec.admin.terminal import USAGE
 from qualvosec.admin.terminal import Action
 from qualvosec.admin.terminal import AdminError
@@ -82,10 +83,11 @@ def main(argv: Sequence[str], out: Optional[TextIO] = None, err: Optional[TextIO
         options = _options(argv)
     except SystemExit as stop:
         # argparse has printed its usage, help or version already.
-        return stop.code if isinstance(stop.code, int) else USAGE
+        wrong = stop.code if isinstance(stop.code, int) else USAGE
+        return NAGIOS_UNKNOWN if wrong and "status" in argv else wrong
     terminal = Terminal(out, err, int(clock()), width_of(out))
     try:
-        code = options.action(options, terminal)
+        code: int = options.action(options, terminal)
         terminal.end()
         return code
     except UsageError as error:

@@ -24,6 +24,7 @@ from qualvosec.admin import source
 from qualvosec.admin.fleet import Fleet
 from qualvosec.admin.terminal import DONE
 from qualvosec.admin.terminal import FAILED
+from qualvosec.admin.terminal import NAGIOS_UNKNOWN
 from qualvosec.admin.terminal import Add
 from qualvosec.admin.terminal import AdminError
 from qualvosec.admin.terminal import Terminal
@@ -33,7 +34,7 @@ from qualvosec.manifest import window
 from qualvosec.manifest.schema import fold
 from qualvosec.safetext import safe
 
-NAGIOS_OK, NAGIOS_WARNING, NAGIOS_CRITICAL, NAGIOS_UNKNOWN = 0, 1, 2, 3
+NAGIOS_OK, NAGIOS_WARNING, NAGIOS_CRITICAL = 0, 1, 2
 FORMATS = ("table", "wide", "json", "csv")
 _SPAN = re.compile(r"([0-9]{1,5})([mhdw])")
 _UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 604800}

@@ -16,6 +16,8 @@ from typing import TextIO
 from qualvosec.safetext import safe
 
 DONE, FAILED, USAGE = 0, 1, 2
+# To monitoring 1 is a warning and 2 is critical: `status` says this of what cannot be told.
+NAGIOS_UNKNOWN = 3
 
 
 class AdminError(Exception):
