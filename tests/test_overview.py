@@ -4,6 +4,7 @@
 import calendar
 import unittest
 
+from qualvosec.admin import facts
 from qualvosec.admin import overview
 from qualvosec.admin.accesslog import Log
 from qualvosec.admin.accesslog import Seen
@@ -49,6 +50,14 @@ class StatusTest(unittest.TestCase):
         self.assertEqual(status(seen(DONE._replace(reboot="due"))), "ok, reboot due")
         self.assertEqual(status(seen(DONE._replace(reboot="failed"))), "ok, reboot failed")
         self.assertEqual(status(seen(DONE._replace(reboot="verified"))), "ok")
+
+    def test_a_host_that_did_not_come_back_from_its_reboot_is_not_ok(self):
+        asked = DONE._replace(reboot="requested")
+        self.assertEqual(status(seen(asked, ago=3600)), "ok")
+        self.assertEqual(status(seen(asked, ago=3 * 3600)), "ok, reboot requested")
+        self.assertEqual(facts.level("ok, reboot requested"), facts.BAD)
+        # Logs that end before prove nothing.
+        self.assertEqual(status(seen(asked, ago=3 * 3600), ends=2 * 3600), "ok")
 
     def test_hosts_without_a_report_or_without_a_run_say_so(self):
         self.assertEqual(status(seen(None)), "no report")

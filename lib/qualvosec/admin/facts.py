@@ -56,7 +56,7 @@ def level(status: str) -> str:
     if status in _GOOD:
         return GOOD
     outcome, _, reboot = status.partition(", reboot ")
-    if reboot == "failed":
+    if reboot in ("failed", "requested"):
         return BAD
     return WARN if outcome in _WARN or (reboot and outcome in _GOOD) else BAD
 

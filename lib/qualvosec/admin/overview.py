@@ -24,8 +24,8 @@ from qualvosec.useragent import Token
 
 DAY_S = 86400
 HOUR_S = 3600
-# Between the end of a window and the report of it; also covers a change to or
-# from daylight saving time between two windows.
+# Between the end of a window and the report of it, or a reboot and the first request after it;
+# also covers a change to or from daylight saving time between two windows.
 _SLACK_S = 2 * HOUR_S
 # What servers write that listen to IPv4 and IPv6 with one socket: ::ffff:192.0.2.1
 _MAPPED = "::ffff:"
@@ -62,7 +62,7 @@ def rows(hosts: Mapping[str, Optional[Policy]], log: Log, now: int, alive_days: 
         elif overdue(policy, name, seen, zone):
             status = "overdue"
         else:
-            status = reported(seen.sighting.token)
+            status = reported(seen, min(now, log.ends))
         result[name] = Row(name, name in hosts, policy, seen, status)
     return list(result.values())
 
@@ -100,15 +100,20 @@ def notes(log: Log, now: int, alive_days: int) -> List[str]:
     return result
 
 
-def reported(token: Optional[Token]) -> str:
-    """Return the status that a report alone gives."""
+def reported(seen: Seen, until: int) -> str:
+    """Return the status that a report alone gives; `until`: how far the logs reach, epoch seconds.
+
+    A host that asked for its reboot and was not heard of since has not come back.
+    """
+    token = seen.sighting.token
     if token is None:
         return "no report"
     if token.health != "ok":
         return "unhealthy: " + token.health
     if not token.outcome:
         return "no run yet"
-    if token.reboot in ("due", "deferred", "failed"):
+    if token.reboot in ("due", "deferred", "failed") or (
+            token.reboot == "requested" and until - seen.time > _SLACK_S):
         return "%s, reboot %s" % (token.outcome, token.reboot)
     return token.outcome
 
