@@ -298,6 +298,14 @@ class ReportTest(FleetCase):
         self.assertEqual(page, self.run_admin("report", "-")[1])
         self.assertEqual(len(Parsed(page).rows), 4)
 
+    def test_the_command_line_as_usage_and_page_have_it_works(self):
+        path = os.path.join(self.folder, "fleet.html")
+        self.assertEqual(self.run_admin("report", path, "--log", self.log, self.log), (0, "", ""))
+        # What stands behind --log is a log: never written.
+        code, out, err = self.run_admin("report", "--log", self.log, path)
+        self.assertEqual((code, out), (2, ""))
+        self.assertIn(" FILE [--log FILE ...]", err)
+
     def test_a_directory_that_is_not_there_fails_with_one_line(self):
         code, out, err = self.run_admin("report", os.path.join(self.folder, "none", "x.html"))
         self.assertEqual((code, out, len(err.splitlines())), (1, "", 1))

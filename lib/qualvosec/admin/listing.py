@@ -61,8 +61,12 @@ def register(add: Add) -> None:
     metrics_maker.add_argument("--output", metavar="FILE", default="",
                                help="write this file at once instead, as node_exporter needs it")
     reporter = _logs(add("report", write_report, "write the fleet as one HTML page"))
+    # --log takes all words up to the next option: what is not a log stands before it.
+    reporter.usage = "qualvosec-admin report [-h] [--manifest FILE|URL] FILE [--log FILE ...]"
     reporter.add_argument("file", metavar="FILE", help="the page; - is stdout")
     adopter = _logs(add("adopt", adopt, "add unlisted hosts that were seen to the manifest"))
+    adopter.usage = ("qualvosec-admin adopt [-h] [--manifest FILE] [--dry-run] FQDN ... "
+                     "[FIELD=VALUE ...] [--log FILE ...]")
     adopter.add_argument("words", metavar="FQDN|FIELD=VALUE", nargs="+",
                          help="hosts, and fields of their entries; without: patch=false")
     adopter.add_argument("--dry-run", action="store_true",
