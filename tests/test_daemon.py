@@ -427,6 +427,21 @@ class Commands(DaemonCase):
         self.assertEqual(self.run_once("status", "--bogus")[0], 3)
         self.assertEqual(self.run_once("policy", "--bogus")[0], 2)
 
+    @unittest.skipUnless(os.path.exists("/dev/full"), "no /dev/full here")
+    def test_a_disk_that_is_full_is_one_line_and_no_traceback(self) -> None:
+        for command, code in ((["status"], 3), (["next", "--manifest", self.path("none.yaml")], 1),
+                              (["configtest"], 1)):
+            with open("/dev/full", "wb") as full:
+                done = subprocess.Popen(
+                    [sys.executable, "-IS", self.path("launch.py"), "-c", self.path("q.conf")]
+                    + command, stdout=full, stderr=subprocess.PIPE)
+                said = done.communicate()[1].decode("utf-8")
+            self.assertEqual(done.returncode, code, said)
+            self.assertNotIn("Traceback", said)
+            self.assertNotIn("Exception", said)
+            self.assertEqual("standard output: no space left on device" in said,
+                             command[0] != "next", said)
+
     def test_policy_and_next_read_a_manifest_file_for_any_host(self) -> None:
         self.edge.write("m.yaml", "a.example.org:\n  patch: true\n  weekday: fri\n  hour: 3\n"
                                   "b.example.org:\n  patch: true\n  hour: 99\n")

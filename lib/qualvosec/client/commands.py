@@ -58,7 +58,9 @@ def main(argv: List[str]) -> int:
     """Run one sub-command and return its exit status."""
     args = _parser(_StatusParser if "status" in argv else argparse.ArgumentParser).parse_args(argv)
     try:
-        return int(_COMMANDS[args.command](args))
+        code = int(_COMMANDS[args.command](args))
+        sys.stdout.flush()
+        return code
     except (ConfigError, window.WindowError) as error:
         return _complain(error, 3 if args.command == "status" else 2)
     except (StartError, CommandFailed) as error:
@@ -68,8 +70,19 @@ def main(argv: List[str]) -> int:
         return _complain(error, 1)
     except (BrokenPipeError, KeyboardInterrupt):
         # The reader went away or the user gave up: nothing to explain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _close_stdout()
         return 1
+    except OSError as error:
+        # Of every file it is told above what is wrong with it: this is a full disk.
+        _close_stdout()
+        return _complain(CommandFailed("standard output: %s: what was printed is not whole"
+                                       % (error.strerror or "").lower()),
+                         3 if args.command == "status" else 1)
+
+
+def _close_stdout() -> None:
+    """Keep the interpreter from complaining at its end of what it cannot write."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _complain(error: Exception, code: int) -> int:
