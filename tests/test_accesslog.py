@@ -12,6 +12,7 @@ import random
 import shutil
 import tempfile
 import time
+import tracemalloc
 import unittest
 
 from qualvosec import useragent
@@ -292,6 +293,26 @@ class ReadTest(Scratch):
             accesslog.MAX_STRANGERS = limit
         self.assertEqual((len(log.hosts), log.strangers), (11, 20))
         self.assertIn("a.example.org", log.hosts)
+
+    def test_long_lines_that_are_all_different_do_not_fill_the_memory(self):
+        filler = "x" * 7500
+        for user, query, referer, agent in (
+                ("-", filler, "-", ""), ("-", "", filler, ""), (filler, "", "-", ""),
+                ("-", "", "-", " (%s" % filler)):
+            text = "".join(
+                '192.0.2.1 - %s%d [23/Nov/2026:05:00:00 +0000] "GET /patch.yaml?%s%d HTTP/1.1" 200 '
+                '12 "%s%d" "QualvoSec 1.0.0 a.example.org%s"\n' % (
+                    user, number, query, number, referer, number, agent and agent + "%d)" % number)
+                for number in range(1500))
+            path = self.write("log", text)
+            tracemalloc.start()
+            try:
+                log = accesslog.read([path])
+                peak = tracemalloc.get_traced_memory()[1]
+            finally:
+                tracemalloc.stop()
+            self.assertEqual((log.sightings, log.broken), (0, 1500) if agent else (1500, 0))
+            self.assertLess(peak, 4 << 20)
 
     def test_sources_of_one_host_are_bounded(self):
         text = "".join(line(source="192.0.2.%d" % number) for number in range(200))

@@ -28,6 +28,7 @@ from qualvosec.admin import logline
 from qualvosec.admin.logcolumns import Columns
 from qualvosec.admin.logfile import MAX_LINE
 from qualvosec.admin.logline import MARK
+from qualvosec.admin.logline import MAX_REMEMBERED
 from qualvosec.admin.logline import LineError
 from qualvosec.admin.logline import Parser
 from qualvosec.admin.logline import Request
@@ -267,7 +268,7 @@ class _Reading:
         return unfit
 
     def _request(self, kind: Kind) -> Optional[Request]:
-        """Return the request if lines of the kind are sightings and tell nothing more."""
+        """Return the request if lines of a kind are sightings, tell nothing more, and are short."""
         head, tail = logcolumns.halves(kind)
         if MARK not in tail or logcolumns.is_longer(head, tail, MAX_LINE - 2):
             return None
@@ -280,7 +281,7 @@ class _Reading:
         if tail[found.end:] not in (b"", b"\n"):
             self._has_more_fields = True
             return None
-        return found
+        return found if len(kind) <= MAX_REMEMBERED else None
 
     def _settle(self) -> None:
         """Take in the newest line of each kind, and forget the kinds."""

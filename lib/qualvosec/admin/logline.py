@@ -15,6 +15,7 @@ from typing import MutableMapping
 from typing import NamedTuple
 from typing import Optional
 from typing import Tuple
+from typing import TypeVar
 
 from qualvosec import useragent
 from qualvosec.manifest.window import EPOCH_ORDINAL
@@ -26,6 +27,8 @@ from qualvosec.useragent import Token
 MARK = b"QualvoSec "
 DAY_S = 86400
 _CACHE = 8192
+# Clients write no longer ones; who fills every line anew with 8 KiB shall not fill the memory.
+MAX_REMEMBERED = 1024
 _MONTHS = {name: number for number, name in enumerate(
     (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun",
      b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"), 1)}
@@ -41,6 +44,7 @@ _FRONT = re.compile(rb" " + _QUOTED + rb" (\d{3}) (?:\d+|-) " + _QUOTED)
 _TAIL = re.compile(rb"(" + _FRONT.pattern + rb") (" + _QUOTED + rb")")
 _COMMON = re.compile(_QUOTED + rb" \d{3} (?:\d+|-)\s*$")
 _AGENT = b' "' + MARK
+T = TypeVar("T")
 _SOURCE = re.compile(r"[0-9A-Za-z.:_%-]{1,100}")
 
 
@@ -120,8 +124,7 @@ class Parser:
             if not agent.startswith(MARK, 1):
                 return None
             answered, end = status[:1] == b"2" or status == b"304", found.end()
-            _make_room(self._fronts)
-            self._fronts[front] = answered
+            _remember(self._fronts, front, answered)
         fqdn = self._name(agent)
         source = self._source(head)
         if not fqdn or not source:
@@ -157,16 +160,16 @@ class Parser:
     def _source(self, head: bytes) -> str:
         source = self._sources.get(head)
         if source is None:
-            _make_room(self._sources)
             # The blank before the bracket is not of the head.
-            source = self._sources[head] = read_source(head[:-1]) if head[-1:] == b" " else ""
+            source = read_source(head[:-1]) if head[-1:] == b" " else ""
+            _remember(self._sources, head, source)
         return source
 
     def _name(self, agent: bytes) -> str:
         fqdn = self._names.get(agent)
         if fqdn is None:
-            _make_room(self._names)
-            fqdn = self._names[agent] = useragent.name(agent[1:-1].decode("latin-1"))
+            fqdn = useragent.name(agent[1:-1].decode("latin-1"))
+            _remember(self._names, agent, fqdn)
         return fqdn
 
     def sighting(self, fqdn: str, agent: bytes) -> Sighting:
@@ -178,6 +181,13 @@ class Parser:
         _make_room(self._tokens)
         token = self._tokens.setdefault(found.token, found.token)
         return Sighting(self._versions.setdefault(found.version, found.version), fqdn, token)
+
+
+def _remember(cache: Dict[bytes, T], key: bytes, value: T) -> None:
+    """Keep what was found, if its key is not too long."""
+    if len(key) <= MAX_REMEMBERED:
+        _make_room(cache)
+        cache[key] = value
 
 
 def _make_room(cache: MutableMapping[Any, Any]) -> None:
