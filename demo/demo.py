@@ -78,6 +78,9 @@ def own_name() -> str:
 
 def manifest(fqdn: str, opens: float) -> str:
     """Return a manifest in which the host's weekly window opens at `opens` (epoch seconds)."""
+    # As the client does: it goes by the host's own zone, not by that of somebody's shell.
+    os.environ.pop("TZ", None)
+    time.tzset()
     local = time.localtime(opens)
     return MANIFEST % {"fqdn": fqdn, "day": DAYS[local.tm_wday], "hour": local.tm_hour,
                        "minute": local.tm_min}

@@ -7,6 +7,7 @@ runs against this checkout whatever is installed on the machine.
 
 import os
 import sys
+import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LIB = os.path.join(ROOT, "lib")
@@ -14,3 +15,7 @@ DATA = os.path.join(ROOT, "tests", "data")
 
 if LIB not in sys.path:
     sys.path.insert(0, LIB)
+
+# The programs go by the host's own zone, and so do the tests that start them.
+os.environ.pop("TZ", None)
+time.tzset()

@@ -4,6 +4,7 @@
 import datetime
 import os
 import random
+import shutil
 import tempfile
 import time
 import unittest
@@ -199,6 +200,23 @@ class ZoneTest(unittest.TestCase):
             link = os.path.join(folder, "localtime")
             os.symlink(os.path.join(DATA, "zones", "Berlin"), link)
             self.assertTrue(window.zone_file(link).endswith("/zones/Berlin"))
+
+    def test_new_rules_of_a_zone_are_read_and_a_file_that_is_gone_keeps_the_old(self) -> None:
+        def zone(name: str) -> int:
+            shutil.copy(os.path.join(DATA, "zones", name), path + ".new")
+            os.rename(path + ".new", path)
+            window.reread_zone()
+            return window.host_zone(utc(2026, 12, 1)) // 60
+
+        with tempfile.TemporaryDirectory() as folder, oracle_time.Zone("Chatham"):
+            path = os.path.join(folder, "zone")
+            shutil.copy(os.path.join(DATA, "zones", "Berlin"), path)
+            window.set_zone(path)
+            self.assertEqual((zone("Berlin"), zone("Chatham"), zone("St_Johns")), (60, 825, -210))
+            os.unlink(path)
+            window.reread_zone()
+            self.assertEqual(window.host_zone(utc(2026, 12, 1)) // 60, -210)
+            self.assertEqual(os.environ["TZ"], ":" + path)
 
     def test_the_zone_of_the_host_is_what_set_zone_says(self) -> None:
         with oracle_time.Zone("Chatham"):

@@ -149,7 +149,9 @@ def _once(args: argparse.Namespace) -> int:
 
 
 def _status(args: argparse.Namespace) -> int:
-    found = statusline.ask(_config(args))
+    config = _config(args)
+    use_zone(config)
+    found = statusline.ask(config)
     if args.json:
         sys.stdout.write(json.dumps(found.detail, indent=2, sort_keys=True) + "\n")
     else:

@@ -116,11 +116,11 @@ def take_lock(state_dir: str) -> int:
 
 
 def use_zone(config: Config) -> None:
-    """Make the configured time zone the process's own; raises WindowError."""
+    """Make the configured time zone, or the host's, the process's own; raises WindowError."""
     if config.timezone:
         set_zone(config.timezone)
-    elif os.environ.get("TZ", "").startswith(":/"):
-        # Set by an earlier configuration: the host's own zone counts again.
+    elif "TZ" in os.environ:
+        # Of an earlier configuration, or of the shell that started us: the host's own zone counts.
         del os.environ["TZ"]
         time.tzset()
 

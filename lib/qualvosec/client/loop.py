@@ -35,6 +35,7 @@ from qualvosec.client.step import step
 from qualvosec.command import Child
 from qualvosec.command import CommandError
 from qualvosec.command import Result
+from qualvosec.manifest import window
 from qualvosec.useragent import Token
 
 DISRUPTIVE = ("upgrade", "repair", "reboot")
@@ -126,9 +127,8 @@ class Engine:
         """Look at everything once, act, and return how many seconds may pass until the next."""
         now = int(self._now())
         self._watch_clock()
-        if not self.config.timezone:
-            # Hosts patch their time zone data: look at the rules afresh.
-            time.tzset()
+        # Hosts patch their time zone data: look at the rules afresh.
+        window.reread_zone()
         if not self.fqdn and not 0 <= now - self._named < NAME_AGAIN_S:
             self._resolve(now)
             self._accept.reconfigure(self.config, self.fqdn)

@@ -95,7 +95,7 @@ def opens_of(name: str) -> int:
 
 
 def host_zone(instant: int) -> int:
-    """Return the offset of the process's time zone; call time.tzset() when its rules may change."""
+    """Return the offset of the process's time zone; see reread_zone() for rules that change."""
     return time.localtime(instant).tm_gmtoff
 
 
@@ -128,6 +128,27 @@ def zone_file(name: str) -> str:
 def set_zone(name: str) -> None:
     """Make host_zone() answer for the named zone; raises WindowError and changes nothing then."""
     os.environ["TZ"] = ":" + zone_file(name)
+    time.tzset()
+
+
+def reread_zone() -> None:
+    """Let host_zone() follow a zone file that has changed.
+
+    The C library looks at it again only when TZ changes; some also where TZ is not set.
+    A file that is gone keeps its rules: the C library would take it for UTC.
+    """
+    name = os.environ.get("TZ")
+    if name is not None and name.startswith(":/"):
+        try:
+            zone_file(name[1:])
+        except WindowError:
+            return
+    os.environ["TZ"] = "UTC0"
+    time.tzset()
+    if name is None:
+        del os.environ["TZ"]
+    else:
+        os.environ["TZ"] = name
     time.tzset()
 
 
