@@ -44,6 +44,25 @@ class OutlookTest(unittest.TestCase):
         self.assertIsNone(outlook.open_window(view(), used, OPENS + 60))
         self.assertIsNone(outlook.open_window(view(None, "unlisted"), settled(), OPENS))
 
+    def test_a_window_that_was_waited_for_ends_when_the_next_one_opens(self) -> None:
+        late = view(POLICY._replace(catch_up=168))
+        older, opening = [window.latest(POLICY, OPENS + weeks * WEEK, "web01.example.org",
+                                        late.zone) for weeks in (0, 1)]
+        assert older is not None and opening is not None
+        waited = settled(awaited=(older.id, older.closes))
+        for state, done, name in (
+                (waited, (), older.id), (settled(), (), ""), (waited, (older.id,), ""),
+                (waited._replace(concluded=older.id), (), ""),
+                (waited._replace(concluded=opening.id), (), ""),
+                (waited._replace(concluded="20300101T0000Z"), (), older.id),
+                (waited._replace(consumed=((older.opens, older.closes),)), (), ""),
+                (waited._replace(since=OPENS + 1), (), ""),
+                (waited._replace(awaited=(opening.id, opening.closes)), (), ""),
+                # Of another schedule, or of rules of the zone that have changed.
+                (waited._replace(awaited=("20261123T0215Z", OPENS - 82800)), (), "")):
+            self.assertEqual(outlook.superseded(late, state, opening, done), name, state)
+        self.assertEqual(outlook.superseded(view(None, "unlisted"), waited, opening), "")
+
     def test_overdue_after_two_windows_without_success(self) -> None:
         state = settled(success=OPENS, since=OPENS - WEEK)
         self.assertFalse(outlook.overdue(view(), state, CLOSES + 2 * WEEK - 1))

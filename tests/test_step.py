@@ -156,6 +156,8 @@ SCENES: Dict[Tuple[str, str], Tuple[View, State, Facts]] = {
     ("idle", "the state was lost, and the time is known now"): (
         view(), settled(hold=-1, trouble="state.json: torn"), facts()),
     ("idle", "the schedule is new"): (view(), State(), facts()),
+    ("idle", "the next window has opened before an older one was used"): (
+        view(), settled(awaited=("20261117T0215Z", OPENS - WEEK + 3600)), facts()),
     ("idle", "the window is open, the state was lost in it"): (
         view(), settled(hold=OPENS + 5, trouble="state.json: torn"), facts()),
     ("idle", "the window is open, the policy has expired"): (
@@ -252,6 +254,25 @@ class RunTest(unittest.TestCase):
                          "upgrade")
         self.assertEqual(step(view(late), settled(late), facts(now=CLOSES + 7200))[0].last.outcome,
                          "missed")
+
+    def test_no_window_is_lost_without_a_word_however_long_it_can_be_caught_up(self) -> None:
+        for policy, step_s in ((POLICY._replace(catch_up=168), WEEK),
+                               (POLICY._replace(weekdays=tuple(range(7)), catch_up=24), 86400)):
+            state, told = settled(policy, since=OPENS - 7200), []
+            for now in range(OPENS - 3600, OPENS + 4 * step_s, 1800):
+                for _ in range(9):
+                    before = state
+                    state, action = step(view(policy), state, facts(now=now, veto="moving"))
+                    if state.last != before.last:
+                        told.append((state.last.window, state.last.outcome, state.failures))
+                    if action.kind != "again":
+                        break
+                self.assertEqual(action.kind, "wait")
+            self.assertEqual(told, [(window.window_id(OPENS + number * step_s), "refused",
+                                     number + 1) for number in range(3)])
+            state, action = step(view(policy), state, facts(now=now))
+            self.assertEqual((action.kind, action.window),
+                             ("upgrade", window.window_id(OPENS + 3 * step_s)))
 
     def test_a_window_from_before_the_first_start_is_neither_missed_nor_caught_up(self) -> None:
         late = POLICY._replace(catch_up=2)

@@ -63,6 +63,24 @@ def is_consumed(state: State, opening: Opening, done: Sequence[str] = ()) -> boo
                or opens <= opening.opens < closes for opens, closes in pairs)
 
 
+def superseded(view: View, state: State, opening: Opening, done: Sequence[str] = ()) -> str:
+    """Return the window that was waited for and not used before this one opened, or "".
+
+    A catch_up that is longer than the time between two windows ends at the next one.
+    """
+    name, policy = state.awaited[0], active(view)
+    if policy is None or not name:
+        return ""
+    opens = window.opens_of(name)
+    # What a clock that ran ahead has concluded lies behind no window of today.
+    if state.concluded and opens <= window.opens_of(state.concluded) <= opening.opens:
+        return ""
+    older = window.latest(policy, opens, view.fqdn, view.zone)
+    if not state.since <= opens < opening.opens or older is None or older.opens != opens:
+        return ""
+    return "" if is_consumed(state, older, done) else name
+
+
 def open_window(view: View, state: State, now: int) -> Optional[Opening]:
     """Return the window that has opened, may still be used and was not, if there is one."""
     policy = active(view)

@@ -285,6 +285,11 @@ def _idle(view: View, state: State, facts: Facts) -> Step:
         return _new_schedule(state, facts, schedule_key(policy)), AGAIN
     opening = window.latest(policy, facts.now, view.fqdn, view.zone)
     if opening is not None:
+        done = facts.record.done if facts.record is not None else ()
+        older = outlook.superseded(view, state, opening, done)
+        if older:
+            state = state._replace(awaited=(opening.id, opening.closes))
+            return verdict.close(state, facts.now, older), AGAIN
         decided = _in_window(view, _aim(state, policy, opening), facts, opening, policy)
         if decided is not None:
             return decided
