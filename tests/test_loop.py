@@ -13,6 +13,7 @@ from unittest import mock
 from qualvosec import log
 from qualvosec.client import acceptance
 from qualvosec.client import condition
+from qualvosec.client import loop
 from qualvosec.client import rootcall
 from qualvosec.client.config import Config
 from qualvosec.client.loop import Engine
@@ -225,6 +226,44 @@ class Faults(EngineCase):
         self.skew = 400
         self.until(engine, lambda: not engine.snapshot().reasons
                    or "sudo refused" not in " ".join(engine.snapshot().reasons))
+
+    def test_a_helper_that_refuses_to_tell_what_it_knows_is_unhealthy_and_nothing_starts(
+            self) -> None:
+        self.edge.publish(self.open_now())
+        self.edge.answer("status", status="refused", reason="helper.conf: line 2: allwo: unknown")
+        engine = self.settled(self.engine())
+        shown = engine.snapshot()
+        self.assertFalse(shown.healthy)
+        self.assertIn("helper.conf: line 2: allwo: unknown", " ".join(shown.reasons))
+        self.assertIn("helper.conf: line 2: allwo: unknown", " ".join(self.said))
+        self.assertEqual(self.edge.calls("upgrade"), [])
+
+    def test_a_run_is_not_given_up_because_the_helper_refuses_to_tell(self) -> None:
+        policy = self.open_now()
+        self.edge.publish(policy)
+        self.edge.answer("upgrade", window=self.window_now(policy))
+        self.edge.write("upgrade.hold", "")
+        first = self.engine()
+        self.until(first, lambda: self.edge.calls("upgrade"))
+        first.leave()
+        self.edge.answer("status", status="refused", reason="helper.conf: damaged")
+        second = self.settled(self.engine())
+        self.assertEqual((second.state.phase, second.state.last.outcome), ("patching", ""))
+
+    def test_a_helper_that_gives_no_answer_is_unhealthy_and_waited_for(self) -> None:
+        self.edge.publish(Policy(patch=True, weekdays=(2,), hour=3))
+        self.edge.write("status.hold", "")
+        engine = self.engine()
+        self.until(engine, lambda: self.edge.calls("status") and engine.snapshot().entry)
+        self.assertTrue(engine.snapshot().healthy)
+        with mock.patch.object(engine, "_clock", lambda: time.monotonic() + loop.SILENT_S):
+            engine.tick()
+            self.assertFalse(engine.snapshot().healthy)
+            self.assertIn("gives no answer", " ".join(engine.snapshot().reasons))
+            engine.tick()
+        self.assertEqual(len(self.edge.calls("status")), 1)
+        os.unlink(os.path.join(self.edge.folder, "status.hold"))
+        self.until(engine, lambda: not engine.snapshot().reasons)
 
     def test_a_system_that_cannot_be_patched_is_unhealthy_before_its_first_window(self) -> None:
         why = "fedora: not supported: an image-based system (ostree, bootc)"

@@ -42,6 +42,7 @@ DISRUPTIVE = ("upgrade", "repair", "reboot")
 FRESH_S = 600
 ASK_AGAIN_S = 300
 NAME_AGAIN_S = 300
+SILENT_S = 60
 CLOCK_STEP_S = 300
 MAX_REQUEST = 16384
 MAX_STEPS = 16
@@ -72,6 +73,7 @@ class Engine:
             self._accept.want_now()
         self._write_fault = ""
         self._call: Optional[Tuple[str, Child]] = None
+        self._called = 0.0
         self._tool = ""
         self._record: Optional[Record] = None
         self._alive: Optional[bool] = None
@@ -249,7 +251,7 @@ class Engine:
         except CommandError as error:
             self._unanswered = ("%s" % error, now)
             return
-        self._tool, self._call = argv[0], (kind, child)
+        self._tool, self._call, self._called = argv[0], (kind, child), self._clock()
 
     def _collect_call(self, now: int) -> None:
         if not self._call:
@@ -259,16 +261,20 @@ class Engine:
         if ended is not None:
             self._call = None
             self._hear(kind, ended, now)
+        elif kind == "ask" and self._clock() - self._called >= SILENT_S:
+            # It is waited for all the same: a second one would hang as well.
+            self._cannot_ask("%s gives no answer" % self._tool, now)
 
     def _hear(self, kind: str, ended: Result, now: int) -> None:
         """Take over what a call of the helper said."""
         reply = rootcall.read_reply(ended, self._tool)
+        if reply.status != "ok" and kind not in DISRUPTIVE:
+            self._cannot_ask(reply.reason or reply.status, now)
+            return
         if reply.status == "unreachable":
             log.error(reply.reason)
             # Whether the request arrived is not known: only the helper can tell.
             self._alive = None
-            if kind not in DISRUPTIVE:
-                self._unanswered = (reply.reason, now)
             return
         self._unanswered = ("", 0)
         self._record, self._alive = reply.record, reply.alive
@@ -280,10 +286,16 @@ class Engine:
         if kind in DISRUPTIVE and reply.status != "ok":
             self._refused = reply.reason or reply.status
             log.critical("%s refused: %s" % (kind, self._refused))
-        elif kind not in DISRUPTIVE and reply.status == "ok" and reply.reason != self._unserved:
+        elif kind not in DISRUPTIVE and reply.reason != self._unserved:
             self._unserved = reply.reason
             log.critical("this host cannot be patched: %s" % reply.reason if reply.reason
                          else "this host can be patched from now on")
+
+    def _cannot_ask(self, reason: str, now: int) -> None:
+        """Start nothing, and take nothing for ended, until the helper has told what it knows."""
+        if reason != self._unanswered[0]:
+            log.error("the root helper cannot be asked: %s" % reason)
+        self._alive, self._unanswered = None, (reason, now)
 
     # --- words -----------------------------------------------------------------------------------
 
