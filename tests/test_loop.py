@@ -407,6 +407,33 @@ class Cache(EngineCase):
         view = engine.view(int(time.time()) + self.config.max_age + 60)
         self.assertEqual(view.why, "expired")
 
+    def test_that_a_policy_has_expired_is_logged_once_when_the_server_was_asked(self) -> None:
+        today = window.local_day(int(time.time()), window.host_zone)
+        self.edge.publish(self.open_now(), expires=today - 1)
+        engine = self.settled(self.engine())
+        self.settled(engine)
+        self.assertEqual([text for text in self.said if "no longer in force" in text], [
+            "the policy is no longer in force: the manifest expired on %04d-%02d-%02d"
+            % window.civil(today - 1)])
+        self.edge.publish(self.open_now(), expires=today)
+        again = self.engine()
+        again.fetch_now()
+        self.said.clear()
+        self.until(again, lambda: again.view(int(time.time())).why == "")
+        self.assertNotIn("no longer in force", " ".join(self.said))
+
+    def test_that_the_state_was_lost_is_logged_although_nothing_else_happens(self) -> None:
+        self.edge.publish(self.open_now())
+        with open(os.path.join(self.state_dir, "state.json"), "w", encoding="ascii") as stream:
+            stream.write("{")
+        engine = self.settled(self.engine())
+        self.assertEqual(self.edge.calls("upgrade"), [])
+        self.assertIn("the state was lost: ", " ".join(self.said))
+        self.said.clear()
+        self.settled(self.engine())
+        self.assertNotIn("the state was lost: ", " ".join(self.said))
+        self.assertFalse(engine.snapshot().healthy)
+
     def test_a_manifests_own_expiry_counts_in_local_days(self) -> None:
         self.edge.publish(Policy(patch=False), expires=window.local_day(int(time.time()),
                                                                         window.host_zone))

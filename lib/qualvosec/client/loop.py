@@ -68,6 +68,9 @@ class Engine:
         self.fqdn = configuration.host_name(config)
         self._named = self._started
         self._accept = Acceptance(config, self.fqdn, selector, self._started)
+        if self._state.hold < 0:
+            log.critical("the state was lost: %s: nothing starts in a window that is open now"
+                         % self._state.trouble)
         if self._state.phase in ("patching", "patched"):
             # What is left to do for a run waits for a fetch that confirms clock and policy.
             self._accept.want_now()
@@ -80,6 +83,7 @@ class Engine:
         self._unanswered: Tuple[str, int] = ("", 0)
         self._unserved = ""
         self._refused = ""
+        self._expired = False
         self._offset = now() - clock()
         self._stepped: Optional[float] = None
         self._action = Action("wait", "starting")
@@ -136,6 +140,7 @@ class Engine:
             self._accept.reconfigure(self.config, self.fqdn)
         self._collect_call(now)
         self._accept.collect(now)
+        self._tell_expiry(now)
         self._decide(now)
         return self._next_wait(now)
 
@@ -298,6 +303,15 @@ class Engine:
         self._alive, self._unanswered = None, (reason, now)
 
     # --- words -----------------------------------------------------------------------------------
+
+    def _tell_expiry(self, now: int) -> None:
+        """Log once that the policy is no longer in force, if asking the server did not help."""
+        view = self.view(now)
+        if view.why != "expired":
+            self._expired = False
+        elif not self._expired and self._accept.pace.attempt and not self._accept.fetching():
+            self._expired = True
+            log.critical("the policy is no longer in force: %s" % view.detail)
 
     def _announce(self, before: State, after: State) -> None:
         if after.last != before.last and after.last.outcome:
