@@ -13,6 +13,7 @@ import time
 from typing import Callable
 from typing import Dict
 from typing import List
+from typing import Optional
 from typing import Tuple
 from typing import Type
 
@@ -32,6 +33,7 @@ from qualvosec.client import rivals
 from qualvosec.client import rootcall
 from qualvosec.client import state as states
 from qualvosec.client import statusline
+from qualvosec.client.acceptance import Accepted
 from qualvosec.client.config import Config
 from qualvosec.client.config import ConfigError
 from qualvosec.client.daemon import StartError
@@ -168,21 +170,32 @@ def _subject(args: argparse.Namespace) -> Tuple[Config, str, fetchreply.Reply]:
     if not configuration.is_host_name(fqdn):
         raise CommandFailed("this host has no name that can be trusted: use --fqdn or set fqdn"
                             if not fqdn else "%s: is not a host name" % fqdn, 2)
-    manifest = getattr(args, "manifest", None)
+    found = _found(getattr(args, "manifest", None), config, fqdn)
+    view = acceptance.view_of(found, config, fqdn, "", int(time.time()))
+    if view.why == "expired":
+        sys.stderr.write("qualvosec: not in force: %s\n" % view.detail)
+    return config, fqdn, found.reply
+
+
+def _found(manifest: Optional[str], config: Config, fqdn: str) -> Accepted:
+    """Return what was accepted last or, of a manifest that is named, what it says now."""
+    known = None if manifest else acceptance.peek(config, fqdn)
+    if known is not None:
+        return known
+    now = int(time.time())
     if not manifest:
-        found = acceptance.peek(config, fqdn)
-        return config, fqdn, found.reply if found else once.fetch(config, fqdn)
+        return Accepted(once.fetch(config, fqdn), now, config.url(), fqdn)
     if manifest.startswith(("http://", "https://")):
         server, _, rest = manifest.partition("://")[2].partition("/")
         scheme = manifest.partition("://")[0]
         # Somebody's look at any manifest: this host's signers have no say in it.
-        return config, fqdn, once.fetch(config._replace(
+        return Accepted(once.fetch(config._replace(
             server="%s://%s" % (scheme, server), manifest=rest, allowed_signers="",
-            audience=""), fqdn)
+            audience=""), fqdn), now, manifest, fqdn)
     data = files.read_bounded(manifest, download.MAX_MANIFEST_BYTES)
-    return config, fqdn, fetching.answer(
+    return Accepted(fetching.answer(
         fetchreply.Request(manifest, fqdn, ""),
-        fetch=lambda request: download.Response(200, (data,), "", "", 0))
+        fetch=lambda request: download.Response(200, (data,), "", "", 0)), now, manifest, fqdn)
 
 
 def _policy_of(fqdn: str, reply: fetchreply.Reply) -> Policy:

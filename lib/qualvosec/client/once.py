@@ -139,11 +139,13 @@ def dry_run(config: Config) -> int:
     out.write("host: %s\nmanifest: %s: %s\n" % (fqdn, config.url(), reply.entry))
     for fault in reply.faults:
         out.write("fault: %s\n" % fault)
-    view = View(reply.policy, "" if reply.entry == "policy" else reply.entry,
-                "; ".join(reply.faults[:3]), fqdn)
+    view = acceptance.view_of(acceptance.Accepted(reply, now, config.url(), fqdn), config, fqdn,
+                              "", now)
     veto = host.veto(paths.CONFIG_DIR, time.strftime("%Y-%m-%d", time.localtime(now)))
-    _, action = decide(view, peek_state(config), veto, now)
-    out.write("decision: %s\n" % in_words(action, now))
+    state = peek_state(config)
+    out.write("decision: %s\n" % (
+        "wait: window %s is in phase %s, only root can tell more" % (state.window, state.phase)
+        if state.phase != "idle" else in_words(decide(view, state, veto, now)[1], now)))
     try:
         found = plan.ask(reply.policy or Policy())
     except plan.PlanError as error:

@@ -26,6 +26,7 @@ from qualvosec.client import snapshot as views
 from qualvosec.client import state as states
 from qualvosec.client.config import Config
 from qualvosec.client.pacing import Pace
+from qualvosec.manifest.window import window_id
 from qualvosec.safetext import safe
 
 TIMEOUT_S = 10
@@ -106,10 +107,20 @@ def saved(config: Config, state: states.State) -> condition.Situation:
     reply = found.reply if found else None
     return condition.Situation(
         now=now, started=0, view=acceptance.view_of(found, config, fqdn, "", now), state=state,
+        fetch_reason=_silence(config, found.accepted, now) if found else "",
         pace=Pace(0, success=found.accepted if found else 0), interval=config.fetch_interval,
         server=config.url(), entry=reply.entry if reply else "",
         faults=reply.faults if reply else (), serial=reply.serial if reply else 0,
         expires=reply.expires if reply else 0, kernel=host.kernel())
+
+
+def _silence(config: Config, accepted: int, now: int) -> str:
+    """Say that nobody has asked the server for too long, neither a daemon nor `once`, or ""."""
+    _, uptime = host.boot(now)
+    if now - max(accepted, now - uptime) <= 2 * config.fetch_interval:
+        return ""
+    return "nobody has had an answer from the server since %s: is the daemon, or once, started?" % (
+        window_id(accepted))
 
 
 def judge(value: Dict[str, object]) -> Status:
