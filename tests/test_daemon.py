@@ -2,6 +2,7 @@
 """The daemon as a process: start, lock, signals, reload, starting anew, and `once`."""
 
 import http.client
+import io
 import json
 import os
 import selectors
@@ -24,10 +25,17 @@ from qualvosec.client import config as configuration
 from qualvosec.client import daemon
 from qualvosec.client import fetchreply
 from qualvosec.client import once
+from qualvosec.client import plan
+from qualvosec.client import state as states
+from qualvosec.client import statusline
+from qualvosec.client.state import State
 from qualvosec.manifest.policy import Policy
 
+from tests import DATA
 from tests import LIB
 from tests.fakes import Edge
+
+DAY = 86400
 
 # The real launcher's work, with the edges of the test in place of sudo and the fetch child.
 LAUNCH = """
@@ -199,6 +207,18 @@ class Lifetime(DaemonCase):
         self.assertEqual(code, 1)
         self.assertEqual(said.count("\n"), 1)
         self.assertNotIn("Traceback", said)
+
+
+    def test_a_reload_that_comes_too_early_ends_nothing(self) -> None:
+        self.edge.write("launch.py", LAUNCH.replace("sys.exit(main", """
+from qualvosec.client import config
+real = config.read
+config.read = lambda path: (os.kill(os.getpid(), 1), real(path))[1]
+sys.exit(main""") % {"lib": LIB, "folder": self.folder})
+        process = self.start()
+        self.wait_for("manifest accepted")
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(20), 0)
 
 
 class Renewal(DaemonCase):
@@ -376,6 +396,32 @@ class Once(DaemonCase):
         self.assertEqual((other["allowed_signers"], other["audience"], other["serial"]),
                          ("", "", 0))
 
+    def decision(self) -> str:
+        """Return what --dry-run decides, without the list of packages, which takes its time."""
+        said = io.StringIO()
+        with mock.patch.object(acceptance, "fetch_argv", self.edge.fetch_argv), \
+                mock.patch.object(plan, "ask", side_effect=plan.PlanError("not now")), \
+                mock.patch.object(once.sys, "stdout", said):
+            once.dry_run(configuration.read(self.path("q.conf")))
+        return "".join(line for line in said.getvalue().splitlines() if "decision" in line)
+
+    def test_a_dry_run_decides_as_the_daemon_would(self) -> None:
+        from qualvosec.manifest import window
+        now = int(time.time())
+        then = time.localtime(now - 60)
+        policy = Policy(patch=True, weekdays=(then.tm_wday,), hour=then.tm_hour,
+                        minute=then.tm_min)
+        today = window.local_day(now, window.host_zone)
+        self.edge.publish(policy, expires=today)
+        self.assertIn("would upgrade now", self.decision())
+        self.edge.publish(policy, expires=today - 1)
+        self.assertIn("decision: wait: the manifest expired on", self.decision())
+        opening = window.latest(policy, now, "web01.example.org")
+        assert opening is not None
+        states.save(self.path("state"), State(phase="patching", window=opening.id, op="upgrade"))
+        self.assertEqual(self.decision(), "decision: wait: window %s is in phase patching, only "
+                         "root can tell more" % opening.id)
+
     def test_what_is_wrong_is_told_and_ends_with_one(self) -> None:
         self.edge.publish(None, "unlisted")
         code, _, said = self.run_once("once")
@@ -422,6 +468,44 @@ class Commands(DaemonCase):
         self.run_once("once")
         code, out, _ = self.run_once("status")
         self.assertEqual((code, out[:12]), (0, "QUALVOSEC OK"))
+
+    def test_status_without_monitoring_notices_that_nobody_asks_the_server_any_more(self) -> None:
+        self.configure(monitoring="disable")
+        self.run_once("once")
+        config = configuration.read(self.path("q.conf"))
+        now = time.time()
+        for uptime, later, code in ((9 * DAY, 12 * 3600 - 60, 0), (9 * DAY, 12 * 3600 + 60, 2),
+                                    (3600, 3 * DAY, 0)):
+            with mock.patch.object(statusline.host, "boot", return_value=("b", uptime)), \
+                    mock.patch.object(statusline.time, "time", return_value=now + later):
+                found = statusline._ask(config)
+            self.assertEqual(found.code, code, found.text)
+            self.assertEqual("nobody has had an answer" in found.text, code == 2)
+
+    def test_status_without_monitoring_speaks_of_the_configured_zone(self) -> None:
+        self.configure(monitoring="disable", timezone=os.path.join(DATA, "zones", "Apia"))
+        self.edge.publish(Policy(patch=True, weekdays=tuple(range(7)), hour=12))
+        self.run_once("once")
+        told = json.loads(self.run_once("status", "--json")[1])["next_window"]["start"]
+        self.assertIn("T23:00:00", told)
+
+    def test_the_zone_of_somebodys_shell_moves_no_window(self) -> None:
+        self.edge.write("m.yaml", "a.example.org:\n  patch: true\n  weekday: fri\n  hour: 3\n")
+        words = ("next", "--manifest", self.path("m.yaml"), "--fqdn", "a.example.org")
+        usual = self.run_once(*words)[1]
+        with mock.patch.dict(os.environ, {"TZ": "XXX-5:17"}):
+            self.assertEqual(self.run_once(*words)[1], usual)
+        self.assertRegex(usual, "Friday .* 03:00")
+
+    def test_a_manifest_that_has_expired_is_told_to_be_so(self) -> None:
+        self.edge.write("m.yaml", '.manifest:\n  expires: "2020-01-31"\n'
+                                  "a.example.org:\n  patch: true\n  weekday: fri\n  hour: 3\n")
+        for what in ("policy", "next"):
+            code, out, said = self.run_once(what, "--manifest", self.path("m.yaml"), "--fqdn",
+                                            "a.example.org")
+            self.assertEqual(code, 0)
+            self.assertIn("Friday", out)
+            self.assertIn("not in force: the manifest expired on 2020-01-31\n", said)
 
     def test_a_wrong_option_of_status_is_unknown_not_critical(self) -> None:
         self.assertEqual(self.run_once("status", "--bogus")[0], 3)

@@ -153,6 +153,8 @@ class Units(unittest.TestCase):
         self.assertEqual(settings["KillMode"], "process")
         self.assertEqual(settings["Restart"], "on-failure")
         self.assertEqual(settings["RestartPreventExitStatus"], "2")
+        # A reload in the first moments ends the interpreter: systemd takes that for a clean end.
+        self.assertEqual(settings["RestartForceExitStatus"], "SIGHUP")
         self.assertEqual(settings["StateDirectoryMode"], "0700")
         self.assertEqual(settings["User"], "qualvosec")
 

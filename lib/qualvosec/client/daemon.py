@@ -65,6 +65,8 @@ def main(argv: List[str]) -> int:
             sys.stderr.write(USAGE)
             return 2
         path = os.path.abspath(argv[1])
+    # A request to read the configuration again must not end what is only just reading it.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         return Daemon(configuration.read(path)).run()
     except (ConfigError, WindowError) as error:
@@ -110,8 +112,8 @@ def take_lock(state_dir: str) -> int:
     """Return the descriptor of the one lock of daemon and `once`; raises StartError."""
     lock = files.lock_file(os.path.join(state_dir, "lock"))
     if lock is None:
-        raise StartError("%s/lock: another qualvosec holds it: stop that one first"
-                         % state_dir, 1)
+        raise StartError("%s/lock: another qualvosec holds it, the daemon or once: wait for its "
+                         "end, or stop the daemon" % state_dir, 1)
     return lock
 
 
@@ -308,7 +310,13 @@ class Daemon:
             return
         log.info("own files have changed: starting anew")
         self._engine.leave()
-        os.execv(sys.executable, [sys.executable, "-IBS"] + sys.argv)
+        # What is ignored stays ignored until the new program has its handlers.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        try:
+            os.execv(sys.executable, [sys.executable, "-IBS"] + sys.argv)
+        except OSError as error:
+            raise StartError("%s: cannot be started: %s" % (
+                sys.executable, (error.strerror or "%s" % error).lower()), 1)
 
 
 def _drain(wakeup: socket.socket) -> None:
