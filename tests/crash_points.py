@@ -38,13 +38,15 @@ from qualvosec.manifest import window  # noqa: E402
 from qualvosec.manifest.policy import Policy  # noqa: E402
 
 NAME = "web01.example.org"
+# Of these every run has some. One without a kill, when all points were tried, is not watched.
+KINDS = ("fork", "fsync", "package", "rename", "unlink", "write")
 VISITS = 10
 VISIT_S = 400
 DURATION_MIN = 60
 
 # Every process of a scenario starts with this: the clock, the boot and the fault come from files.
 COMMON = """
-import os, signal, subprocess, sys, time
+import os, signal, sys, time
 FOLDER = %(folder)r
 def content(name):
     with open(os.path.join(FOLDER, name)) as stream:
@@ -58,26 +60,28 @@ def note(name, text):
     return size
 time.time = lambda: real_time() + float(content("offset"))
 FATAL = [int(word) for word in content("fatal").split()]
-def point():
+def point(what="package"):
     if note("points", ".") in FATAL:
-        note("killed", ROLE + " ")
+        note("killed", ROLE + "/" + what + " ")
         os.kill(os.getpid(), signal.SIGKILL)
 def around(module, name):
     real = getattr(module, name)
     def wrapped(*args, **options):
-        point()
+        point(name)
         result = real(*args, **options)
-        point()
+        point(name)
         return result
     setattr(module, name, wrapped)
 for name in ("fsync", "rename", "unlink", "write", "killpg"):
     around(os, name)
-real_spawn = subprocess.Popen.__init__
-def spawn(self, *args, **options):
-    point()
-    real_spawn(self, *args, **options)
-    point()
-subprocess.Popen.__init__ = spawn
+real_fork = os.fork
+def fork():
+    point("fork")
+    pid = real_fork()
+    # Twice: the parent may die here, and the child before it executes anything.
+    point("fork")
+    return pid
+os.fork = fork
 sys.path.insert(0, %(lib)r)
 sys.dont_write_bytecode = True
 """
@@ -306,21 +310,26 @@ def main(argv: Sequence[str]) -> int:
     print("without a kill: %d points, %s%s" % (first.points, first.summary,
                                                " ".join(("",) + first.faults)))
     chosen = plan(first.points, args.scenarios, random.Random(args.seed))
-    roles: Dict[str, int] = {}
+    kills: Dict[str, int] = {}
     broken: List[Any] = [first] if first.faults else []
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
         for outcome in pool.map(lambda fatal: run_one(fatal, args.keep), chosen):
-            for role in outcome.killed.split():
-                roles[role] = roles.get(role, 0) + 1
+            for kill in outcome.killed.split():
+                for name in kill.split("/"):
+                    kills[name] = kills.get(name, 0) + 1
             if outcome.faults:
                 broken.append(outcome)
                 print("seed %d, killed at %s: %s (%s)" % (
                     args.seed, outcome.fatal, "; ".join(outcome.faults), outcome.summary))
-    print("%d scenarios, %d points each, kills by process %s, seed %d: %d broken promises"
-          % (len(chosen) + 1, first.points, json.dumps(roles, sort_keys=True), args.seed,
+    print("%d scenarios, %d points each, kills by process and point %s, seed %d: %d broken promises"
+          % (len(chosen) + 1, first.points, json.dumps(kills, sort_keys=True), args.seed,
              len(broken)))
-    print("verdict: %s" % ("FAIL" if broken else "PASS"))
-    return 1 if broken else 0
+    unwatched = [kind for kind in KINDS if kind not in kills] if len(chosen) >= first.points else []
+    if unwatched:
+        print("no kill at any %s: the points are not where they were" % ", ".join(unwatched))
+    bad = bool(broken or unwatched)
+    print("verdict: %s" % ("FAIL" if bad else "PASS"))
+    return 1 if bad else 0
 
 
 if __name__ == "__main__":
