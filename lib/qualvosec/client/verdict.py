@@ -20,6 +20,7 @@ REASON_LENGTH = 400
 SUCCESSES = ("ok", "nothing", "partial")
 FINAL = SUCCESSES + ("unsupported",)
 NOT_RUN = ("refused", "locked")
+UNTRIED = "the host was off or asleep, its clock not believed, its disk full, or it had no policy"
 OTHER_BOOT = "the host was restarted, but not at our request"
 
 
@@ -114,7 +115,7 @@ def close(state: State, now: int, name: str) -> State:
     if state.last.window != name:
         blocked, outcome, reason = state.obstacle
         if blocked != name:
-            outcome, reason = "missed", "the host was off or asleep, or its clock was not believed"
+            outcome, reason = "missed", UNTRIED
         state = state._replace(last=Result(
             window=name, outcome=outcome, reason=reason, finished=now,
             clean=state.last.clean, due=state.last.due, due_reasons=state.last.due_reasons))
