@@ -55,9 +55,55 @@ class Plans(Case):
         with self.assertRaisesRegex(base.Refused, "qv-plain"):
             self.manager.plan(base.Selection(exclude=("qv-plain",)))
         for line in ("(1/1) Purging qv-old (1.0-r0)", "(1/1) Downgrading qv-x (2-r0 -> 1-r0)"):
-            self.fake.expect(DRY, line + "\n")
+            for words in (DRY, DRY + " --ignore -- " + line.split()[2]):
+                self.fake.expect(words, line + "\n")
             with self.assertRaisesRegex(base.Refused, line.split()[2]):
                 self.manager.plan(base.Selection())
+
+    def test_ten_steps_and_more_are_all_read(self) -> None:
+        self.fake.expect(APK + "version -l <", "".join(
+            "qv-%02d-1-r0 < 2-r0\n" % number for number in range(12)))
+        self.fake.expect(APK + "info -v", "".join(
+            "qv-%02d-1-r0\n" % number for number in range(12)))
+        for form in ("(%d/12)", "(%2d/12)"):     # apk-tools 2, apk-tools 3
+            self.fake.expect(DRY, "".join(
+                form % (number + 1) + " Upgrading qv-%02d (1-r0 -> 2-r0)\n" % number
+                for number in range(12)) + "OK: 8 MiB in 12 packages\n")
+            plan = self.manager.plan(base.Selection())
+            self.assertEqual((len(plan.install), plan.left), (12, ()), form)
+
+    def test_packages_of_a_tagged_repository_and_steps_without_a_version_change(self) -> None:
+        self.fake.expect(DRY, "(1/6) Upgrading qv-sec@edge (1.0-r0 -> 1.0-r1)\n"
+                         "(2/6) Updating pinning qv-new@edge (1.0-r0)\n"
+                         "(3/6) Replacing qv-plain (1.0-r0 -> 1.0-r0)\n"
+                         "(4/6) Reinstalling musl (1.2.5-r0)\n"
+                         "(5/6) [APK unavailable, skipped] Reinstalling musl (1.2.5-r0)\n"
+                         "(6/6) Downloading qv-sec-1.0-r1\nOK: 8 MiB in 7 packages\n")
+        plan = self.manager.plan(base.Selection())
+        self.assertEqual(plan.install, (base.Package("qv-sec", "1.0-r0", "1.0-r1"),))
+
+    def test_what_makes_another_package_superfluous_or_older_is_kept_back(self) -> None:
+        self.fake.expect(DRY, "(1/4) Purging qv-old (1.0-r0)\n"
+                         "(2/4) Upgrading qv-plain (1.0-r0 -> 2.0-r0)\n"
+                         "(3/4) Upgrading qv-sec (1.0-r0 -> 1.0-r1)\n"
+                         "(4/4) Downgrading qv-x (2-r0 -> 1-r0)\n")
+        self.fake.expect(DRY + " --ignore -- qv-plain",
+                         "(1/2) Upgrading qv-sec (1.0-r0 -> 1.0-r1)\n"
+                         "(2/2) Downgrading qv-x (2-r0 -> 1-r0)\n")
+        for other in ("qv-old", "qv-sec"):
+            self.fake.expect(DRY + " --ignore -- " + other, "(1/3) Purging qv-old (1.0-r0)\n"
+                             "(2/3) Upgrading qv-plain (1.0-r0 -> 2.0-r0)\n"
+                             "(3/3) Downgrading qv-x (2-r0 -> 1-r0)\n")
+        self.fake.expect(DRY + " --ignore -- qv-x", "(1/3) Purging qv-old (1.0-r0)\n"
+                         "(2/3) Upgrading qv-plain (1.0-r0 -> 2.0-r0)\n"
+                         "(3/3) Upgrading qv-sec (1.0-r0 -> 1.0-r1)\n")
+        self.fake.expect(DRY + " --ignore -- qv-plain qv-x",
+                         "(1/1) Upgrading qv-sec (1.0-r0 -> 1.0-r1)\n")
+        plan = self.manager.plan(base.Selection())
+        self.assertEqual(self.names(plan.install), ["qv-sec"])
+        self.assertEqual(self.why(plan)["qv-plain"], (base.KEPT, "needs the removal of qv-old"))
+        self.assertEqual(self.why(plan)["qv-x"], (base.KEPT, "would be downgraded"))
+        self.assertEqual(plan.excluded, ("qv-plain", "qv-x"))
 
     def test_security_only_is_unsupported(self) -> None:
         with self.assertRaisesRegex(base.Unsupported, "no security metadata: apk"):
@@ -74,6 +120,10 @@ class Plans(Case):
         self.fake.expect(DRY, "(1/1) Upgrading -x (1-r0 -> 2-r0)\n")
         with self.assertRaisesRegex(base.ManagerError, "cannot exist"):
             self.manager.plan(base.Selection())
+        for line in ("(1/1) Upgrading qv-plain", "(?) Upgrading qv-plain (1-r0 -> 2-r0)"):
+            self.fake.expect(DRY, line + "\n")
+            with self.assertRaisesRegex(base.ManagerError, "unknown form"):
+                self.manager.plan(base.Selection())
         self.fake.expect(APK + "info -v", "something else\n")
         with self.assertRaisesRegex(base.ManagerError, "unknown form"):
             self.manager.installed()

@@ -30,7 +30,11 @@ DATABASES = ("/lib/apk/db/installed", "/usr/lib/apk/db/installed")
 _FULL = re.compile(r"([A-Za-z0-9_][A-Za-z0-9._+-]{0,127})-([^-\s]+-r[0-9]+)")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,127}")
 _OLDER = re.compile(r"(\S+)\s+<\s+(\S+)(?:\s.*)?")
-_STEP = re.compile(r"\([0-9]+/[0-9]+\) (\w+) (\S+) \(([^\s)]+)(?: -> ([^\s)]+))?\)")
+# apk 3 pads the number. A name may carry the tag of the repository that it is pinned to.
+_STEP = re.compile(r"\( *[0-9]+/[0-9]+\) (.*)")
+_CHANGE = re.compile(r"(\w+) (\S+?)(?:@\S+)? \(([^\s)]+)(?: -> ([^\s)]+))?\)")
+_IDLE = ("Replacing ", "Reinstalling ", "Updating pinning ", "Downloading ",
+         "[APK unavailable, skipped] ")
 
 
 class Apk(base.Manager):
@@ -111,16 +115,36 @@ class Apk(base.Manager):
                                    "with the next reboot")
 
     def _simulate(self, excluded: Set[str]) -> settle.Simulation:
-        text = self._query(["upgrade", "--simulate"] + _ignore(excluded))
+        whole = self._changes(excluded)
+        needs = {}
+        # apk does not say which update makes a package superfluous, or older.
+        for name in sorted({package.name for package in whole.install if package.old}
+                           | set(whole.removed)) if whole.removed else ():
+            saved = set(whole.removed) - set(self._changes(excluded | {name}).removed)
+            if saved:
+                needs[name] = ("would be downgraded" if saved == {name} else
+                               "needs the removal of %s" % settle.some(sorted(saved)))
+        return whole._replace(removed=() if needs else whole.removed, needs=needs)
+
+    def _changes(self, excluded: Set[str]) -> settle.Simulation:
         install, removed = [], []
-        for verb, name, first, second in _STEP.findall(text):
+        for line in self._query(["upgrade", "--simulate"] + _ignore(excluded)).splitlines():
+            if not line.startswith("("):
+                continue
+            step = _STEP.fullmatch(line.rstrip())
+            if step and step.group(1).startswith(_IDLE):
+                continue
+            found = _CHANGE.fullmatch(step.group(1)) if step else None
+            if not found:
+                raise base.ManagerError("apk upgrade: answers in an unknown form")
+            verb, name, first, second = found.groups("")
             if not _NAME.fullmatch(name):
                 raise base.ManagerError("a package %r is listed that cannot exist" % name[:80])
             if verb == "Upgrading":
                 install.append(base.Package(name, first, second))
             elif verb == "Installing":
                 install.append(base.Package(name, "", first))
-            elif verb not in ("Replacing", "Reinstalling"):
+            else:
                 removed.append(name)
         return settle.Simulation(tuple(install), tuple(removed))
 
