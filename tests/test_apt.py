@@ -33,7 +33,8 @@ ENVIRONMENT = {
     "DEBIAN_PRIORITY": "critical", "APT_LISTCHANGES_FRONTEND": "none",
     "APT_LISTBUGS_FRONTEND": "none", "UCF_FORCE_CONFFOLD": "1", "NEEDRESTART_SUSPEND": "1"}
 OPTIONS = ["-o", "Dpkg::Use-Pty=0", "-o", "Dpkg::Options::=--force-confdef",
-           "-o", "Dpkg::Options::=--force-confold"]
+           "-o", "Dpkg::Options::=--force-confold", "-o", "APT::Get::AutomaticRemove=false",
+           "-o", "APT::Get::Show-Versions=false"]
 SIMULATE = ["/usr/bin/apt-get", "-q", "-y", "-s", "-o", "Debug::NoLocking=1",
             "-o", "Dir::Log::Planner="] + OPTIONS
 GET = ["/usr/bin/apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=60"] + OPTIONS
@@ -73,6 +74,11 @@ class FakeApt:
                     preferences = file.read()
                 place = words.index(word)
                 del words[place - 1:place + 1]
+                if "Pin: release a=now" in preferences:
+                    # Without this the administrator's default release outranks the choice.
+                    if words[place - 1:place + 1] != ["-o", "APT::Default-Release="]:
+                        raise AssertionError("the default release stays in force: %r" % words)
+                    del words[place - 1:place + 1]
         self.calls.append(words)
         self.preferences.append(preferences)
         self.logged.append(log_fd is not None)
@@ -566,6 +572,11 @@ class Texts(unittest.TestCase):
             with self.assertRaises(base.ManagerError):
                 apt_text.parse_simulation(
                     "The following packages have been kept back:\n  ok %s\n" % name)
+
+    def test_a_step_in_an_unknown_form_is_an_error_and_not_overlooked(self) -> None:
+        for line in ("Inst qv-plain 1.0 -> 2.0", "Inst qv-plain [1.0] (2.0 Debian:12/stable)"):
+            with self.assertRaisesRegex(base.ManagerError, "unknown form: Inst qv-plain"):
+                apt_text.parse_simulation(line + "\n")
 
     def test_security_pins_stand_behind_the_installed_versions(self) -> None:
         text = apt_text.preferences(["b", "a:i386"], True, b"admin\n").decode("ascii")

@@ -40,8 +40,13 @@ JOURNAL = "/var/lib/dpkg/updates"
 REFRESH_S = 900
 SIMULATE_S = 300
 _KEEP_CONFIG = ("--force-confdef", "--force-confold")
+# The last two are settings of some administrators: with the one apt refuses --no-remove, with
+# the other a list of names holds versions, too.
 _OPTIONS = ("-o", "Dpkg::Use-Pty=0", "-o", "Dpkg::Options::=--force-confdef",
-            "-o", "Dpkg::Options::=--force-confold")
+            "-o", "Dpkg::Options::=--force-confold", "-o", "APT::Get::AutomaticRemove=false",
+            "-o", "APT::Get::Show-Versions=false")
+# It would outrank the preferences that choose security updates: see apt_preferences(5).
+_NO_DEFAULT = ("-o", "APT::Default-Release=")
 NOT_SECURE = "needs a version of another package that is not a security update"
 _UPGRADE = ("upgrade", "--with-new-pkgs")
 _LOCKED = re.compile(r"Could not get lock|is another process using it|frontend lock"
@@ -223,7 +228,8 @@ class Apt(base.Manager):
             kept = files.read_bounded(admin, 1 << 20) if os.path.exists(admin) else b""
             os.mkdir(folder, 0o755)
             files.write_atomic(path, text.preferences(excluded, security_only, kept), 0o644)
-            yield ["-o", "Dir::Etc::Preferences=" + path]
+            yield ["-o", "Dir::Etc::Preferences=" + path] + list(
+                _NO_DEFAULT if security_only else ())
         except (OSError, files.FileError) as error:
             raise base.ManagerError("apt preferences: %s" % error) from error
         finally:

@@ -65,6 +65,8 @@ def parse_simulation(text: str) -> Simulation:
         if found:
             name, old, new, origins, _ = found.groups()
             install.append(base.Package(name, old or "", new, is_security(origins)))
+        elif line.startswith("Inst "):
+            raise base.ManagerError("apt-get: answers in an unknown form: %s" % line[:200])
         elif line.startswith("Remv "):
             removed.append(line.split()[1])
     phased = [name for header in _PHASED for name in listed.get(header, [])]
