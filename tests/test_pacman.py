@@ -93,6 +93,14 @@ class Plans(Case):
         with self.assertRaisesRegex(base.ManagerError, "error: failed"):
             self.manager.plan(base.Selection())
 
+    def test_nothing_pending_is_not_believed_of_a_pacman_that_cannot_know(self) -> None:
+        for text in ("error: no usable package repositories configured.\n",
+                     "error: config file /etc/pacman.conf could not be read: No such file\n",
+                     "warning: database file for 'core' does not exist (use '-Sy' to download)\n"):
+            self.fake.expect(PACMAN + "-Qu", (1, "", text))
+            with self.assertRaisesRegex(base.ManagerError, "pacman -Qu: .*(repositories|read|Sy)"):
+                self.manager.plan(base.Selection())
+
     def test_a_plan_reads_the_lists_of_its_refresh_and_leaves_nothing_behind(self) -> None:
         self.fake.expect(PACMAN + "-Sy --dbpath PRIVATE" + RUN)
         self.manager.refresh(2000.0)

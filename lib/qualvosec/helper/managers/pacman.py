@@ -38,6 +38,8 @@ _UPDATE = re.compile(r"(\S+) (\S+) -> (\S+)( \[ignored\])?")
 _UNMET = re.compile(r"unable to satisfy dependency '([^']+)' required by (\S+)")
 _BREAKS = re.compile(r"installing (\S+) \([^)]*\) breaks dependency '[^']+' required by (\S+)")
 _RELATION = re.compile(r"([^<>=\s]+)(?:(<=|>=|=|<|>)(\S+))?")
+# What pacman -Qu says, with the code of "nothing is pending", where it cannot know.
+_FAULT = re.compile(r"(?m)^(?:error: |warning: database file for )")
 _RUN = ("--noconfirm", "--noprogressbar", "--color", "never")
 
 
@@ -127,7 +129,7 @@ class Pacman(base.Manager):
             installed = self.installed()
             argv = self._argv(["-Qu"] + self._database())
             answer = self.call(argv, system.ENVIRONMENT, self.world.now() + QUERY_S)
-            if answer.code != 1 or answer.out.strip():
+            if answer.code != 1 or answer.out.strip() or _FAULT.search(answer.text):
                 # 1 without a word: nothing is pending.
                 self._checked(answer, "pacman -Qu")
             rows = [_UPDATE.fullmatch(line) for line in answer.out.splitlines() if line]
