@@ -8,6 +8,7 @@ import unittest
 from typing import Dict
 from typing import Tuple
 
+from qualvosec import command
 from qualvosec.helper import managers
 from qualvosec.helper.managers import base
 
@@ -94,6 +95,14 @@ class Choice(fakemanager.Case):
         self.write("proc/mounts", "rootfs / rootfs rw 0 0\n/dev/sda / btrfs ro,relatime 0 0\n")
         with self.assertRaisesRegex(base.Unsupported, "transactional-update"):
             self.choose("ID=sles\nID_LIKE=suse\n")
+
+
+class Calls(fakemanager.Case):
+    def test_an_answer_that_was_cut_off_is_an_error(self) -> None:
+        cut = command.Result(0, b"qv-plain 1.0\n", b"", False, True)
+        manager = base.Manager(self.world._replace(run=lambda *args, **options: cut))
+        with self.assertRaisesRegex(base.ManagerError, "rpm: answers with more than"):
+            manager.call(["/usr/bin/rpm", "-qa"], {})
 
 
 class Documentation(unittest.TestCase):

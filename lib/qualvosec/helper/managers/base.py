@@ -25,9 +25,11 @@ from qualvosec import paths
 KEPT = "kept"      # wanted, but the package manager cannot: the run is `partial`
 PHASED = "phased"  # the vendor does not offer it to this host yet: named, nothing is wrong
 POLICY = "policy"  # the request left it out: not even named in the report of a run
+REFRESH_S = 1800   # for the lists alone, where no window is the limit
 MAX_ROWS = 1500
 MAX_TEXT = 128
 LOG_TAIL_BYTES = 1 << 18
+ANSWER_BYTES = 8 << 20
 PROGRAM_DIRS = ("usr/bin", "usr/sbin", "bin", "sbin", "usr/local/sbin", "usr/pkg/bin")
 
 
@@ -90,6 +92,20 @@ class Plan(NamedTuple):
     warnings: Tuple[str, ...] = ()
     excluded: Tuple[str, ...] = ()
     selection: Selection = Selection()
+
+
+def forecast(plan: Plan) -> Tuple[str, str]:
+    """Return the outcome of a run that goes as planned, and what a person should know of it.
+
+    A pattern of the blacklist that matches nothing is no news: it may be meant for other hosts.
+    """
+    left = [item for item in plan.left if item.kind != POLICY]
+    kept = any(item.kind == KEPT for item in left)
+    told = [line for line in plan.warnings if not line.startswith("packages_blacklist:")]
+    if kept or (left and not plan.install):
+        names = ["%s: %s" % (item.name, item.why) for item in left]
+        told = names[:3] + (["%d more" % len(names[3:])] if names[3:] else []) + told
+    return "partial" if kept else "ok" if plan.install else "nothing", "; ".join(told)
 
 
 def to_json(manager: str, plan: Plan, reasons: Optional[List[str]]) -> Dict[str, object]:
@@ -222,9 +238,13 @@ class Manager:
         log_fd = self.world.log_fd if logged else None
         start = os.fstat(log_fd).st_size if log_fd is not None else 0
         try:
-            result = self.world.run(argv, env, deadline_s=deadline, limit=8 << 20, log_fd=log_fd)
+            result = self.world.run(argv, env, deadline_s=deadline, limit=ANSWER_BYTES,
+                                    log_fd=log_fd)
         except command.CommandError as error:
             raise ManagerError(str(error)) from error
+        if result.truncated:
+            # Half an answer would be read as less than there is.
+            raise ManagerError("%s: answers with more than %d bytes" % (argv[0], ANSWER_BYTES))
         text = result.stdout + result.stderr
         if log_fd is not None:
             size = os.fstat(log_fd).st_size
