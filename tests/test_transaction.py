@@ -187,8 +187,9 @@ class Upgrades(Case):
     def test_what_is_kept_back_makes_it_partial_and_is_named(self) -> None:
         self.manager.planned = base.Plan((ONE, TWO), (ONE,), (HELD,))
         got = self.perform()
-        self.assertEqual((got.outcome, [list(row) for row in got.kept], got.pending),
-                         ("partial", [["two", "held by the administrator"]], 1))
+        self.assertEqual((got.outcome, [list(row) for row in got.kept], got.pending, got.reason),
+                         ("partial", [["two", "held by the administrator"]], 1,
+                          "two: held by the administrator"))
 
     def test_what_is_phased_or_left_out_by_policy_does_not_make_it_partial(self) -> None:
         self.manager.planned = base.Plan((ONE, TWO), (ONE,), (
@@ -197,12 +198,35 @@ class Upgrades(Case):
         self.assertEqual((got.outcome, [list(row) for row in got.kept]),
                          ("ok", [["two", "phased"]]))
 
+    def test_the_reason_of_a_partial_run_names_three_and_counts_the_others(self) -> None:
+        left = tuple(base.Left("qv-%d" % number, "no", base.KEPT) for number in range(5))
+        self.manager.planned = base.Plan((ONE, TWO), (ONE,), left)
+        self.assertEqual(self.perform().reason, "qv-0: no; qv-1: no; qv-2: no; 2 more")
+
     def test_nothing_to_install_is_nothing_and_consumes_the_window(self) -> None:
+        self.manager.planned = base.Plan(left=(base.Left("two", "phased", base.PHASED),))
+        got = self.perform()
+        self.assertEqual((got.outcome, got.committed, got.reason),
+                         ("nothing", True, "two: phased"))
+        self.assertNotIn("download", self.manager.steps)
+
+    def test_a_run_in_which_all_is_kept_back_is_partial_and_not_silently_nothing(self) -> None:
         self.manager.planned = base.Plan((TWO,), (), (HELD,))
         got = self.perform()
-        self.assertEqual((got.outcome, got.committed, got.pending), ("nothing", True, 1))
-        self.assertIn("held by the administrator", got.reason)
+        self.assertEqual((got.outcome, got.committed, got.pending, got.reason),
+                         ("partial", True, 1, "two: held by the administrator"))
         self.assertNotIn("download", self.manager.steps)
+
+    def test_what_the_plan_warns_of_is_the_reason_but_an_idle_blacklist_is_none(self) -> None:
+        idle = "packages_blacklist: vim matches no installed package"
+        for install in ((), (ONE,)):
+            for warning in ("packages_whitelist: ngin matches no installed package",
+                            "base: syspatch serves releases only"):
+                self.manager = FakeManager(self.world)
+                self.manager.planned = base.Plan((ONE,), install, warnings=(warning, idle))
+                got = self.perform(window="20261201T0215Z")
+                self.assertEqual((got.outcome, got.reason),
+                                 ("ok" if install else "nothing", warning))
 
     def test_a_failure_before_the_commit_consumes_nothing(self) -> None:
         for step in ("refresh", "plan", "download"):
@@ -276,6 +300,12 @@ class Waiting(Case):
         got = self.perform(lock_wait=60)
         self.assertEqual((got.outcome, got.committed, got.reason), ("locked", False, "held by 7"))
         self.assertLessEqual(self.clock, 1060)
+
+    def test_who_does_not_wait_for_locks_still_has_the_window_to_refresh_the_lists(self) -> None:
+        ends: List[float] = []
+        with mock.patch.object(self.manager, "refresh", ends.append):
+            self.assertEqual(self.perform(lock_wait=0).outcome, "ok")
+        self.assertEqual(ends, [5000])
 
     def test_nobody_waits_beyond_the_window(self) -> None:
         self.manager.fault["refresh"] = base.Locked("held by 7")
@@ -424,6 +454,12 @@ class Reboots(Case):
         with mock.patch.object(self.manager, "busy", lambda: "lock is held by process 7"):
             self.assertIn("process 7", self.perform("reboot").reboot_refused)
         self.assertEqual(self.shutdowns(), [])
+
+    def test_a_reboot_waits_for_somebody_else_at_work_as_long_as_a_run_does(self) -> None:
+        with mock.patch.object(self.manager, "busy",
+                               lambda: "held by process 7" if self.clock < 1300 else ""):
+            self.assertEqual(self.perform("reboot").reboot_refused, "")
+        self.assertEqual((len(self.shutdowns()), self.clock), (1, 1300.0))
 
     def test_programs_that_no_longer_start_keep_the_host_from_rebooting(self) -> None:
         self.codes["qualvosec"] = 127

@@ -106,7 +106,7 @@ class Transaction:
                 # The update to come may be the cure; the package manager itself decides.
                 self.world.tell("recover failed: %s" % error)
         self._phase("refresh")
-        self._patiently(self.manager.refresh)
+        self._patiently(lambda until: self.manager.refresh(self.request.not_after))
         self._phase("simulate")
         asked = self.request
         selection = base.Selection(asked.security_only, asked.only, asked.exclude)
@@ -115,8 +115,7 @@ class Transaction:
         kept = tuple((left.name, left.why) for left in plan.left if left.kind != base.POLICY)
         self._save(kept=kept, pending=len(plan.pending))
         if not plan.install:
-            why = "%d kept back: %s" % (len(kept), ": ".join(kept[0])) if kept else ""
-            return self._finish("nothing", why, committed=True)
+            return self._finish(*base.forecast(plan), committed=True)
         self._patiently(lambda until: self.manager.download(plan, asked.not_after))
         self._hooks("pre-patch")
         self._patiently(self.manager.unlocked)
@@ -147,12 +146,12 @@ class Transaction:
                            if papers.get(path) != stamp))
         rest = {p.name for p in plan.pending} - {row[0] for row in changed}
         self._save(upgraded=changed, config_files=new, pending=len(rest))
-        outcome = "partial" if any(left.kind == base.KEPT for left in plan.left) else "ok"
+        outcome, why = base.forecast(plan)
         try:
             self._hooks("post-patch", outcome="failed" if fault else outcome)
         except base.Refused as error:
             fault = fault or str(error)
-        self._finish("failed" if fault else outcome, fault)
+        self._finish("failed" if fault else outcome, fault or why)
 
     def _repair(self) -> None:
         broken, reason = self._begin(), "the run was interrupted"
@@ -194,7 +193,8 @@ class Transaction:
     # --- the reboot ---------------------------------------------------------------
 
     def _reboot(self) -> None:
-        fault = self.manager.busy() or self.manager.broken() or self._self_check()
+        self._patiently(self.manager.unlocked)
+        fault = self.manager.broken() or self._self_check()
         if fault:
             raise base.Refused("reboot: %s" % fault)
         self._hooks("pre-reboot")
