@@ -46,6 +46,13 @@ class Lists(unittest.TestCase):
         self.assertEqual(names.expand(["libc6"], self.installed), ({"libc6", "libc6:i386"}, []))
         self.assertEqual(names.expand(["libc6:i386"], self.installed), ({"libc6:i386"}, []))
 
+    def test_the_architecture_of_the_system_itself_may_be_named_as_dpkg_shows_it(self) -> None:
+        for pattern, expected in (("libc6:amd64", {"libc6"}), ("libc6:*", {"libc6", "libc6:i386"}),
+                                  ("vim*:amd64", {"vim", "vim-tiny"})):
+            self.assertEqual(names.expand([pattern], self.installed, "amd64"), (expected, []))
+        why, warnings = names.unwanted([], ["libc6:amd64"], self.installed, self.installed, "amd64")
+        self.assertEqual((why, warnings), ({"libc6": "in packages_blacklist"}, []))
+
     def test_what_matches_nothing_is_told(self) -> None:
         self.assertEqual(names.expand(["vim*", "emacs"], self.installed),
                          ({"vim", "vim-tiny"}, ["emacs"]))

@@ -2,6 +2,7 @@
 """What one side of the root boundary writes, the other side reads: both with their real code."""
 
 import json
+import random
 import unittest
 
 from qualvosec.client import rootcall
@@ -9,6 +10,7 @@ from qualvosec.client.record import record_from_json
 from qualvosec.helper import front
 from qualvosec.helper import record as records
 from qualvosec.helper import request as requests
+from qualvosec.manifest import schema
 
 WINDOW = "20261124T0215Z"
 
@@ -34,6 +36,25 @@ class Requests(unittest.TestCase):
             with self.subTest(op=op):
                 found = requests.parse(rootcall.request(op, **fields))  # type: ignore[arg-type]
                 self.assertEqual(found.op, op)
+
+
+    def test_what_a_manifest_takes_for_the_name_of_a_package_the_helper_takes_too(self) -> None:
+        seed = random.randrange(1 << 32)
+        rng = random.Random(seed)
+        words = ["@x", "libc6:amd64", "libc6:*", "glibc:x86_64", "a:b:c", "x:", ":x", "-x", "a" * 128,
+                 "a" * 129, "x:I386", "x:" + "a" * 17]
+        words += ["".join(rng.choice("aA0_@*?+.:-") for _ in range(rng.randint(1, 6)))
+                  for _ in range(3000)]
+        for word in words:
+            policy, faults, _ = schema.effective(
+                {"patch": False, "packages_blacklist": [word]}, schema.ABSENT, schema.ABSENT, "a.b")
+            try:
+                requests.parse(rootcall.request("check", refresh=False, security_only=False, only=[],
+                                                exclude=[word]))
+                taken = True
+            except requests.RequestError:
+                taken = False
+            self.assertEqual(not faults, taken, "%r seed %d" % (word, seed))
 
 
 class Records(unittest.TestCase):

@@ -33,7 +33,8 @@ Complain = Callable[..., None]      # complain(what, fix, index=None)
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 # Names of packages on the supported systems, an architecture behind a colon,
 # and the wildcards. A leading "-" or "." would be an option or a path.
-_PATTERN = re.compile(r"[A-Za-z0-9_@*?][A-Za-z0-9_@*?+.:-]{0,%d}" % (MAX_PATTERN_CHARS - 1))
+# The helper takes no others: see helper/managers/names.py.
+_PATTERN = re.compile(r"[A-Za-z0-9_*?][A-Za-z0-9_+.@*?-]*(:[a-z0-9_*?-]{1,16})?")
 _LABEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@+/-]{0,%d}" % (MAX_LABEL_CHARS - 1))
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
@@ -199,7 +200,8 @@ def _patterns(value: object, complain: Complain) -> Any:
                      "shorten it, with * for the rest", index)
         elif not _PATTERN.fullmatch(item):
             complain("%s is not the name of a package" % shown(item),
-                     "use letters, digits, + . _ : @ - and the wildcards * and ?", index)
+                     "use letters, digits, + . _ @ -, the wildcards * and ?,"
+                     " and the architecture, if any, behind a colon", index)
         else:
             good[item] = None
     return tuple(good)

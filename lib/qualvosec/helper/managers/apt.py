@@ -62,6 +62,7 @@ class Apt(base.Manager):
     def __init__(self, world: base.World) -> None:
         super().__init__(world)
         self._known: Tuple[object, List[Tuple[str, str, str]]] = (None, [])
+        self._own = ""
         self._fetched: Optional[text.Simulation] = None
 
     def busy(self) -> str:
@@ -94,8 +95,9 @@ class Apt(base.Manager):
         if any(len(row) != 4 for row in rows):
             raise base.ManagerError("dpkg-query: answers in an unknown form")
         # dpkg itself is of the native architecture.
-        own = next((row[2] for row in rows if row[0].partition(":")[0] == "dpkg"), "")
-        return [(name.partition(":")[0] if architecture in (own, "all") else name, version, status)
+        self._own = next((row[2] for row in rows if row[0].partition(":")[0] == "dpkg"), "")
+        shown = (self._own, "all")
+        return [(name.partition(":")[0] if architecture in shown else name, version, status)
                 for name, version, architecture, status in rows]
 
     def broken(self) -> str:
@@ -273,7 +275,7 @@ class Apt(base.Manager):
         updates = {name: package._replace(security=package.security or name in urgent)
                    for name, package in updates.items()}
         found = settle.Pending(updates, installed, known, held, (),
-                               (phased & set(waiting)) - set(held))
+                               (phased & set(waiting)) - set(held), self._own)
         free = {package.name for package in everything.install}
 
         def simulate(excluded: Set[str]) -> settle.Simulation:

@@ -96,7 +96,7 @@ class Dnf(rpm.RpmManager):
             for name in _updates(urgent, installed, own):
                 if name in updates:
                     updates[name] = updates[name]._replace(security=True)
-        return self.settled(selection, settle.Pending(updates, installed, known, held),
+        return self.settled(selection, settle.Pending(updates, installed, known, held, own=own),
                             lambda excluded: self._simulate(excluded, installed, own))
 
     def _simulate(self, excluded: Set[str], installed: Dict[str, str],

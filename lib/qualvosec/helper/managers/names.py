@@ -18,7 +18,7 @@ from typing import Tuple
 
 MAX_PATTERNS = 500
 MAX_LENGTH = 128
-_PATTERN = re.compile(r"[A-Za-z0-9_*?][A-Za-z0-9_+.@*?-]*(:[a-z0-9-]{2,16})?")
+_PATTERN = re.compile(r"[A-Za-z0-9_*?][A-Za-z0-9_+.@*?-]*(:[a-z0-9_*?-]{1,16})?")
 
 
 def is_pattern(text: str) -> bool:
@@ -26,18 +26,20 @@ def is_pattern(text: str) -> bool:
     return len(text) <= MAX_LENGTH and _PATTERN.fullmatch(text) is not None
 
 
-def expand(patterns: Sequence[str], installed: Collection[str]) -> Tuple[Set[str], List[str]]:
+def expand(patterns: Sequence[str], installed: Collection[str],
+           own: str = "") -> Tuple[Set[str], List[str]]:
     """Return the installed names that any pattern matches, and the patterns that match none.
 
-    An installed name may carry its architecture, `libc6:i386`; a pattern without
-    one means every copy.
+    An installed name may carry its architecture, `libc6:i386`; what carries none is of the
+    architecture `own`. A pattern without one means every copy.
     """
     found: Set[str] = set()
     idle = []
     bare = {name: name.partition(":")[0] for name in installed}
     for pattern in patterns:
         if ":" in pattern:
-            hits = {name for name in bare if matches(pattern, name)}
+            hits = {name for name in bare if matches(
+                pattern, name if ":" in name or not own else name + ":" + own)}
         else:
             hits = {name for name, stem in bare.items() if matches(pattern, stem)}
         found |= hits
@@ -47,13 +49,13 @@ def expand(patterns: Sequence[str], installed: Collection[str]) -> Tuple[Set[str
 
 
 def unwanted(only: Sequence[str], exclude: Sequence[str], pending: Collection[str],
-             installed: Collection[str]) -> Tuple[Dict[str, str], List[str]]:
+             installed: Collection[str], own: str = "") -> Tuple[Dict[str, str], List[str]]:
     """Return {pending name: why it is not wanted}, and a warning for each pattern without effect.
 
     An empty `only` means every package; an `only` that matches nothing means none.
     """
-    listed, idle_only = expand(only, installed)
-    barred, idle_exclude = expand(exclude, installed)
+    listed, idle_only = expand(only, installed, own)
+    barred, idle_exclude = expand(exclude, installed, own)
     why = {}
     for name in pending:
         if name in barred:

@@ -49,7 +49,8 @@ Simulate = Callable[[Set[str]], Simulation]
 class Pending(NamedTuple):
     """What an adapter knows before the choice: updates, installed packages, holds.
 
-    `phased` are updates that the vendor offers to some hosts only, and not to this one.
+    `phased` are updates that the vendor offers to some hosts only, and not to this one;
+    `own` is the architecture of names that carry none, where the adapter tells them apart.
     """
 
     updates: Mapping[str, base.Package]
@@ -58,6 +59,7 @@ class Pending(NamedTuple):
     held: Collection[str] = ()
     warnings: Tuple[str, ...] = ()
     phased: Collection[str] = ()
+    own: str = ""
 
 
 def plan(manager: str, selection: base.Selection, found: Pending,
@@ -66,7 +68,7 @@ def plan(manager: str, selection: base.Selection, found: Pending,
     if selection.security_only and not found.security_known:
         raise base.Unsupported(NO_METADATA % manager)
     unwanted, warnings = names.unwanted(selection.only, selection.exclude, found.updates,
-                                        found.installed)
+                                        found.installed, found.own)
     if selection.security_only:
         for name, package in found.updates.items():
             if not package.security:
@@ -75,7 +77,7 @@ def plan(manager: str, selection: base.Selection, found: Pending,
     excluded, forced = set(unwanted), {}  # type: Set[str], Dict[str, str]
     chosen = Simulation()
     if set(found.updates) - excluded:
-        chosen, forced = _choose(manager, selection, excluded, simulate)
+        chosen, forced = _choose(manager, selection, found.own, excluded, simulate)
     going = {package.name for package in chosen.install}
     for name in sorted(set(found.updates) - going - set(left)):
         left[name] = base.Left(name, _reason(name, found, chosen, forced, excluded),
@@ -123,14 +125,14 @@ def _against(simulation: Simulation, excluded: Collection[str]) -> List[str]:
     return sorted(set(simulation.removed) | (touched & set(excluded)))
 
 
-def _choose(manager: str, selection: base.Selection, excluded: Set[str],
+def _choose(manager: str, selection: base.Selection, own: str, excluded: Set[str],
             simulate: Simulate) -> Tuple[Simulation, Dict[str, str]]:
     """Simulate until nothing more has to be left out; what comes in new obeys `exclude`, too."""
     forced: Dict[str, str] = {}
     for _ in range(TRIES):
         chosen = simulate(excluded | set(forced))
         new = [package.name for package in chosen.install if not package.old]
-        late = dict.fromkeys(names.expand(selection.exclude, new)[0], BLACKLISTED)
+        late = dict.fromkeys(names.expand(selection.exclude, new, own)[0], BLACKLISTED)
         late.update(chosen.needs)
         if not set(late) - excluded - set(forced):
             break

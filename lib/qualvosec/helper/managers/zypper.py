@@ -107,7 +107,7 @@ class Zypper(rpm.RpmManager):
         patterns = text.parse_locks(self._query(["locks"]))
         held = [name for name in updates
                 if any(names.matches(pattern, name.partition(":")[0]) for pattern in patterns)]
-        return self.settled(selection, settle.Pending(updates, installed, known, held),
+        return self.settled(selection, settle.Pending(updates, installed, known, held, own=own),
                             lambda excluded: self._simulate(excluded, installed, own))
 
     def _mark_security(self, updates: Dict[str, base.Package], own: str) -> bool:
