@@ -174,6 +174,15 @@ class Base(Case):
             self.manager.commit(plan, 2000.0)
         self.assertEqual(self.changes(), [UPDATE + "install"])
 
+    def test_a_lock_on_the_packages_does_not_install_base_twice(self) -> None:
+        plan = base.Plan(install=(base.Package("base", "1", "2"), base.Package("qv-sec", "1", "2")))
+        self.fake.expect(UPDATE + "install", ["", (2, "", "No updates are available.\n")])
+        self.fake.expect(RUN, [(1, "", "pkg: Cannot get an advisory lock on a database\n"), ""])
+        with self.assertRaises(base.Locked):
+            self.manager.commit(plan, 2000.0)
+        self.manager.commit(plan, 2000.0)
+        self.assertEqual(self.changes(), [UPDATE + "install", RUN, RUN])
+
     def test_base_can_be_excluded_and_chosen_alone(self) -> None:
         self.fake.expect(READY)
         plan = self.manager.plan(base.Selection(exclude=("base",)))

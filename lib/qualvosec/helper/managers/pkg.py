@@ -46,6 +46,7 @@ class Pkg(base.Manager):
         super().__init__(world)
         self.base_target = ""
         self.audit_fault = ""
+        self.base_done = False
 
     def program(self, name: str) -> str:
         """See base.Manager; of pkg itself never the bootstrap."""
@@ -182,10 +183,14 @@ class Pkg(base.Manager):
                           "pkg upgrade -F")
 
     def commit(self, plan: base.Plan, until: float) -> None:
-        """See base.Manager: the base system, then pkg itself, then the rest."""
-        if any(package.name == BASE for package in plan.install):
+        """See base.Manager: the base system, then pkg itself, then the rest.
+
+        After a lock of pkg it is called again: there is no base system to install by then.
+        """
+        if not self.base_done and any(package.name == BASE for package in plan.install):
             argv = [self.program("freebsd-update"), "--not-running-from-cron", "install"]
             self._commit(argv, "base: freebsd-update install")
+            self.base_done = True
         wanted = _packages(plan)
         if "pkg" in wanted:
             self._upgrade(["--", "pkg"])
