@@ -443,6 +443,14 @@ class Program(unittest.TestCase):
         # What the unit of a socket takes for an answer, not for a failure.
         self.assertEqual(process.wait(), 1)
 
+    def test_an_answer_that_cannot_be_written_ends_in_silence(self) -> None:
+        if not os.path.exists("/dev/full"):
+            self.skipTest("no /dev/full")
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([sys.executable, "-IBS", self.program], check=False, input=b"{",
+                                  stdout=full, stderr=subprocess.PIPE)
+        self.assertEqual((done.returncode, done.stderr), (1, b""))
+
     def test_without_root_a_run_is_refused(self) -> None:
         if os.geteuid() == 0:
             self.skipTest("is root")

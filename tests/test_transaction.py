@@ -371,6 +371,14 @@ class Hooks(Case):
         self.assertIn("10-hook: failed with exit code 3", got.reason)
         self.assertNotIn("commit", self.manager.steps)
 
+    def test_a_hook_after_the_run_that_cannot_be_started_hides_no_other_fault(self) -> None:
+        self.hook("post-patch")
+        self.codes["10-hook"] = 127
+        self.assertIn("10-hook: cannot be started", self.perform().reason)
+        self.manager.fault["commit"] = base.ManagerError("dpkg failed on two")
+        got = self.perform(window="20261201T0215Z")
+        self.assertEqual((got.outcome, got.reason), ("failed", "dpkg failed on two"))
+
     def test_a_failing_hook_after_the_run_is_failed_but_everything_is_told(self) -> None:
         self.hook("post-patch")
         self.codes["10-hook"] = 3

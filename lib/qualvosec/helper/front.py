@@ -125,7 +125,7 @@ def _start(request: requests.Request, host: Host, config: configs.Config) -> Rep
     if request.op == "reboot" and after.record.reboot_refused:
         return dict(told, status="refused", reason=after.record.reboot_refused)
     if request.op != "reboot" and not (after.record.finished or told["alive"]):
-        return dict(told, status="failed", reason="the run was interrupted: see root's run.log")
+        return dict(told, status="failed", reason="the run was interrupted: see run.log: " + fault)
     return told
 
 
@@ -141,8 +141,8 @@ def main(argv: List[str]) -> int:
     reply = serve(lambda: requests.read(process.admitted(0)), host)
     try:
         print(json.dumps(reply), flush=True)
-    except ConnectionError:
-        # Nobody waits any more, as when the run replaced the daemon. At an orderly exit the
-        # interpreter would try again, complain, and choose an exit code of its own.
+    except OSError:
+        # Nobody waits any more, as when the run replaced the daemon, or a disk is full. At an
+        # orderly exit the interpreter would try again, complain, and choose a code of its own.
         os._exit(1)
     return {"ok": 0, "invalid": 2}.get(str(reply["status"]), 1)

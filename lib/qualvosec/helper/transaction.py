@@ -149,7 +149,7 @@ class Transaction:
         outcome, why = base.forecast(plan)
         try:
             self._hooks("post-patch", outcome="failed" if fault else outcome)
-        except base.Refused as error:
+        except (base.Refused, command.CommandError) as error:
             fault = fault or str(error)
         self._finish("failed" if fault else outcome, fault or why)
 

@@ -98,8 +98,9 @@ def launch(root: str = "/", run: Callable[..., command.Result] = command.run) ->
         answer = run(["systemd-run", "--version"], ENVIRONMENT, deadline_s=10)
         argv = systemd_argv(answer.stdout)
     done = run(argv, ENVIRONMENT)
-    text = done.stderr.decode("utf-8", "replace").strip().replace("\n", "; ")
-    return "%s: %s" % (argv[0], text[-300:]) if done.returncode != 0 else ""
+    text = done.stderr.decode("utf-8", "replace").strip().replace("\n", "; ")[-300:]
+    return "" if done.returncode == 0 else (
+        "%s: %s" % (argv[0], text or "exit code %d" % done.returncode))
 
 
 def systemd_argv(version_text: bytes) -> List[str]:
