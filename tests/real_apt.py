@@ -77,6 +77,26 @@ class RealApt(realhost.RealHost):
             "qv-secup", "needs a version of another package that is not a security update"]])
         self.assert_no_traces()
 
+    def test_settings_of_the_administrator_neither_widen_nor_stop_a_run(self) -> None:
+        self.publish("qv-plain", "qv-sec", "qv-swap")
+        self.write("/etc/apt/apt.conf.d/99mine", 'APT::Default-Release "stable";\n'
+                   'APT::Get::AutomaticRemove "true";\nAPT::Get::Show-Versions "true";\n')
+        self.chroot("apt-mark", "auto", "qv-old")
+        record = self.upgrade(security_only=True)
+        self.assertEqual((record["outcome"], self.changed()), ("ok", {"qv-sec": "1.0+deb12u1"}))
+        record = self.upgrade(window="20261201T0215Z")
+        self.assertEqual((record["outcome"], self.changed()),
+                         ("partial", {"qv-plain": "2.0", "qv-sec": "2.0"}))
+        self.assertEqual(record["reason"], "qv-swap: needs the removal of qv-old")
+        self.assertIn("qv-old", self.versions())
+        self.assert_no_traces()
+
+    def test_blacklist_may_name_the_architecture_as_dpkg_shows_it(self) -> None:
+        self.publish("qv-plain", "qv-lib")
+        own = self.chroot("dpkg", "--print-architecture").strip()
+        record = self.upgrade(exclude=["qv-plain:" + own])
+        self.assertEqual((record["outcome"], self.changed()), ("ok", {"qv-lib": "2.0"}))
+
     def test_security_only_without_a_security_archive_is_unsupported(self) -> None:
         self.publish("qv-plain", security=False)
         record = self.upgrade(security_only=True)
@@ -97,6 +117,8 @@ class RealApt(realhost.RealHost):
         self.publish("qv-plain")
         record = self.upgrade(only=["nosuchpackage"])
         self.assertEqual((record["outcome"], self.changed()), ("nothing", {}))
+        self.assertEqual(record["reason"],
+                         "packages_whitelist: nosuchpackage matches no installed package")
 
     def test_blacklist_leaves_out_and_leaves_no_hold(self) -> None:
         self.publish("qv-plain", "qv-lib", "qv-app", "qv-new", "qv-brandnew")

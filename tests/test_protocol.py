@@ -41,16 +41,16 @@ class Requests(unittest.TestCase):
     def test_what_a_manifest_takes_for_the_name_of_a_package_the_helper_takes_too(self) -> None:
         seed = random.randrange(1 << 32)
         rng = random.Random(seed)
-        words = ["@x", "libc6:amd64", "libc6:*", "glibc:x86_64", "a:b:c", "x:", ":x", "-x", "a" * 128,
-                 "a" * 129, "x:I386", "x:" + "a" * 17]
+        words = ["@x", "libc6:amd64", "libc6:*", "glibc:x86_64", "a:b:c", "x:", ":x", "-x",
+                 "a" * 128, "a" * 129, "x:I386", "x:" + "a" * 17]
         words += ["".join(rng.choice("aA0_@*?+.:-") for _ in range(rng.randint(1, 6)))
                   for _ in range(3000)]
         for word in words:
             policy, faults, _ = schema.effective(
                 {"patch": False, "packages_blacklist": [word]}, schema.ABSENT, schema.ABSENT, "a.b")
             try:
-                requests.parse(rootcall.request("check", refresh=False, security_only=False, only=[],
-                                                exclude=[word]))
+                requests.parse(rootcall.request("check", refresh=False, security_only=False,
+                                                only=[], exclude=[word]))
                 taken = True
             except requests.RequestError:
                 taken = False
