@@ -5,6 +5,7 @@ import os
 import tempfile
 import unittest
 
+from qualvosec import download
 from qualvosec.client import config
 from qualvosec.ini import IniError
 
@@ -53,6 +54,8 @@ class Reading(unittest.TestCase):
             ("privilege: su", "'su' is not one of auto, sudo, doas, socket"),
             ("ca_file: ca.pem", "is not an absolute path"),
             ("proxy: socks5://p", "is not an http or https URL"),
+            ("proxy: https://p:3128", "line 3: proxy: 'https://p:3128' is not the address of"),
+            ("proxy: http://p:3128/x", "is not the address of a proxy: write http://host:port"),
             ("client_key: /k", "client_key: needs client_cert too"),
             ("timezone:", "line 3: timezone: has no value"),
         ]
@@ -67,6 +70,31 @@ class Reading(unittest.TestCase):
                       "https://u:p@h/", "https://h/#x", "https://h/?q", "data:,x"):
             with self.subTest(value=value), self.assertRaisesRegex(IniError, "line 2: server"):
                 config.from_text("[general]\nserver: %s\n" % value)
+
+    def test_what_is_taken_can_be_fetched_and_what_cannot_is_refused_with_its_line(self) -> None:
+        values = ["https://h", "http://h:8080/", "https://a-b.c_d.example.org:443/x/y/",
+                  "http://[::1]", "http://[2001:db8::1]:80/x", "http://192.0.2.1", "https://H/%20",
+                  "https://h/!\"$%&'()*+,-.:;=@[]^_`{|}~", "https://h//",
+                  "https://h:0", "https://h:65536", "https://h:99999", "https://h:port",
+                  "https://h:", "https://h:80:80", "https://h:\u0663", "https://[::1", "https://::1",
+                  "https://[::1]80", "https://[h]", "https://[fe80::1%eth0]",
+                  "https://h.", "https://a..b", "https://-h", "https://h-", "https://" + "a" * 64,
+                  "https://b\xfccher.example", "https://h/\xe4", "https://h/<x>", "https://h\\x"]
+        taken = 0
+        for value in values:
+            try:
+                url = config.from_text("[general]\nserver: %s\n" % value).url()
+            except IniError as error:
+                self.assertRegex(str(error), "^line 2: server: .*: write ")
+                url = ""
+            with self.subTest(value=value):
+                if url:
+                    taken += 1
+                    download.parse_url(url)
+                else:
+                    self.assertRaises(download.DownloadError, download.parse_url,
+                                      value.rstrip("/") + "/patch.yaml")
+        self.assertEqual(taken, 9)
 
     def test_a_missing_server_says_what_to_write(self) -> None:
         with self.assertRaisesRegex(config.ConfigError, "write server: https://host"):

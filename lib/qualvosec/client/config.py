@@ -131,7 +131,33 @@ def _server(item: ini.Item, key: str) -> str:
         raise _bad(item, key, "is not an http or https URL: write https://host")
     if "@" in authority or "#" in rest or "?" in rest or " " in rest or "\\" in rest:
         raise _bad(item, key, "holds a user, query, fragment or blank: write https://host/path")
+    name, bracket, port = authority.rpartition("]")
+    if not bracket:
+        name, colon, port = authority.partition(":")
+        port = colon + port
+    # Names of machines, unlike those of hosts, may have an underscore.
+    if not (":" in name and is_address(name[1:]) if bracket
+            else is_host_name(name.lower().replace("_", "x"))):
+        raise _bad(item, key, "has no host name or address: write https://host or "
+                   "https://[2001:db8::1]")
+    if port and not _is_port(port):
+        raise _bad(item, key, "has no port from 1 to 65535 behind its host: write https://host:443")
+    if not _plain(rest, "/!\"$%&'()*+,-.:;=@[]^_`{|}~"):
+        raise _bad(item, key, "has characters that no URL has: write them as %XX")
     return item.value
+
+
+def _is_port(text: str) -> bool:
+    digits = text[1:]
+    return (text[0] == ":" and 0 < len(digits) < 6 and not digits.strip("0123456789")
+            and 0 < int(digits) < 65536)
+
+
+def _proxy(item: ini.Item, key: str) -> str:
+    value = _server(item, key)
+    if not value.startswith("http://") or value.partition("://")[2].partition("/")[2]:
+        raise _bad(item, key, "is not the address of a proxy: write http://host:port")
+    return value
 
 
 def _manifest(item: ini.Item, key: str) -> str:
@@ -243,7 +269,7 @@ _CHECKS: Dict[str, Callable[[ini.Item, str], object]] = {
     "log_handler": _handler, "fqdn": _name, "fetch_interval": _seconds(60, 7 * 86400),
     "max_age": _seconds(3600, 366 * 86400), "privilege": _choice(PRIVILEGES),
     "report": _choice(REPORTS), "ca_file": _path, "client_cert": _path, "client_key": _path,
-    "proxy": _server, "state_dir": _path,
+    "proxy": _proxy, "state_dir": _path,
     "allowed_signers": _path, "other_tools": _choice(OTHER_TOOLS)}
 
 
