@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The download under hostile servers, over loopback, with short deadlines."""
 
+import errno
 import gzip
 import os
 import shutil
@@ -235,6 +236,21 @@ class UnderHostileServers(unittest.TestCase):
             found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address)
                      for address in (dead.getsockname(), ("127.0.0.1", server.port))]
             with mock.patch.object(socket, "getaddrinfo", return_value=found):
+                self.assertEqual(fetch("http://two.example.org/").body(), b"a: 1\n")
+
+    def test_address_of_a_family_that_the_kernel_does_not_have_is_passed_over(self) -> None:
+        made = socket.socket
+
+        def socket_without_ipv6(family: int, *words: int, **more: int) -> socket.socket:
+            if family == socket.AF_INET6:
+                raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+            return made(family, *words, **more)
+
+        with hostile.Server(hostile.answers(b"a: 1\n")) as server:
+            found = [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("2001:db8::1", 80, 0, 0)),
+                     (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port))]
+            with mock.patch.object(socket, "getaddrinfo", return_value=found), \
+                    mock.patch.object(socket, "socket", socket_without_ipv6):
                 self.assertEqual(fetch("http://two.example.org/").body(), b"a: 1\n")
 
 

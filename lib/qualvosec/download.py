@@ -261,17 +261,18 @@ def _connect(hop: Address, deadline: _Deadline) -> socket.socket:
     last = OSError("the name has no address")
     for family, kind, protocol, _, where in socket.getaddrinfo(hop.host, hop.port, 0,
                                                                socket.SOCK_STREAM):
-        sock = socket.socket(family, kind, protocol)
+        sock = None     # until there is one: the kernel may have no such family, IPv6 for one
         try:
+            sock = socket.socket(family, kind, protocol)
             deadline.arm(sock)
             sock.connect(where)
             return sock
-        except OSError as error:
-            sock.close()
+        except (OSError, DownloadError) as error:
+            if sock is not None:
+                sock.close()
+            if isinstance(error, DownloadError):
+                raise
             last = error
-        except DownloadError:
-            sock.close()
-            raise
     raise last
 
 
