@@ -356,6 +356,7 @@ class Signed(EngineCase):
         self.assertEqual((fetch["etag"], fetch["signature_etag"], fetch["serial"],
                           fetch["allowed_signers"], fetch["audience"]),
                          ('"1"', '"2"', 7, self.signers, "fleet"))
+        self.assertEqual(len(fetch["sha256"]), 64)
 
     def test_other_signers_make_an_accepted_manifest_prove_itself_again(self) -> None:
         self.settled(self.engine())
@@ -364,6 +365,17 @@ class Signed(EngineCase):
         self.running.fetch_now()
         fetch = self.fetched(2)
         self.assertEqual((fetch["etag"], fetch["signature_etag"], fetch["serial"]), ("", "", 7))
+
+    def test_the_serial_of_an_unsigned_manifest_binds_no_signed_one(self) -> None:
+        signing, self.config = self.config, self.config._replace(allowed_signers="", audience="")
+        self.edge.publish(Policy(patch=False), serial=10 ** 18 - 1)
+        self.settled(self.engine())
+        self.config = signing
+        self.running = self.engine()
+        self.running.fetch_now()
+        fetch = self.fetched(2)
+        self.assertEqual((fetch["allowed_signers"], fetch["serial"], fetch["sha256"]),
+                         (self.signers, 0, ""))
 
     def test_a_bad_signature_is_asked_again_past_caches_and_then_unhealthy(self) -> None:
         self.settled(self.engine())

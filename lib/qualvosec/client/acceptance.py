@@ -53,6 +53,13 @@ class Accepted(NamedTuple):
     fqdn: str
     signers: str = ""   # which state of the signers file vouched for it
 
+    def bound(self) -> Tuple[int, str]:
+        """Return serial and hash that the next one has to respect; (0, "") where none signed it.
+
+        Anybody may have set the serial of an unsigned manifest, to one that no signer reaches.
+        """
+        return (self.reply.serial, self.reply.sha256) if self.signers else (0, "")
+
 
 def _signers(config: Config) -> str:
     """Return what changes when the signers change: an old answer must then prove itself again."""
@@ -167,10 +174,6 @@ class Acceptance:
         found = self._current()
         return found.reply.serial if found else 0
 
-    def _sha256(self) -> str:
-        found = self._current()
-        return found.reply.sha256 if found else ""
-
     def expires(self) -> int:
         """Return the last valid day of the manifest in force as an ordinal, 0 if it has none."""
         found = self._current()
@@ -205,6 +208,7 @@ class Acceptance:
         if self._child or not self._fqdn:
             return
         config, found = self._config, self._current()
+        serial, sha256 = found.bound() if found else (0, "")
         if self.distrusted or (found and found.signers != _signers(config)):
             # Without validators both files come whole and are verified.
             found = None
@@ -213,7 +217,7 @@ class Acceptance:
             url=config.url(), fqdn=self._fqdn, user_agent=agent,
             etag=found.reply.etag if found else "",
             last_modified=found.reply.last_modified if found else "",
-            serial=self.serial(), sha256=self._sha256(), fresh=bool(self.distrusted),
+            serial=serial, sha256=sha256, fresh=bool(self.distrusted),
             signature_etag=found.reply.signature_etag if found else "",
             signature_last_modified=found.reply.signature_last_modified if found else "",
             allowed_signers=config.allowed_signers, audience=config.audience,

@@ -86,10 +86,11 @@ def fetch(config: Config, fqdn: str) -> fetchreply.Reply:
     What the daemon would refuse (unsigned, old, another fleet's) is refused here, too.
     """
     found = acceptance.peek(config, fqdn)
+    serial, sha256 = found.bound() if found else (0, "")
     request = fetchreply.request_line(
         url=config.url(), fqdn=fqdn, user_agent=useragent.write(paths.VERSION, fqdn),
         allowed_signers=config.allowed_signers, audience=config.audience,
-        serial=found.reply.serial if found else 0, sha256=found.reply.sha256 if found else "",
+        serial=serial, sha256=sha256,
         ca_file=config.ca_file, client_cert=config.client_cert, client_key=config.client_key,
         proxy=config.proxy, deadline_s=int(FETCH_S) - 15)
     env = {"PATH": command.FIXED_PATH, "LC_ALL": "C", "HOME": "/"}
