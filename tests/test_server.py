@@ -193,6 +193,10 @@ class Replies(Served):
         request = b"POST /patch.yaml HTTP/1.1\r\nContent-Length: 300000\r\n\r\n" + b"x" * 300000
         self.assertEqual(split(exchange(self.port, request))[0], 405)
 
+    def test_whoever_asks_before_sending_a_body_gets_the_answer_itself(self) -> None:
+        self.assertEqual(self.ask(Expect="100-continue")[::2], (200, MANIFEST))
+        self.assertEqual(self.ask(method="PUT", Expect="100-continue", Content_Length="5")[0], 405)
+
     def test_absolute_target_and_query_are_understood(self) -> None:
         for target in ("http://patching.example.org/patch.yaml", "/patch.yaml?now=1",
                        "//patch.yaml", "/%70atch.yaml"):

@@ -205,6 +205,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     # A malformed request line gets a reply with a status line, not a bare body.
     default_request_version = "HTTP/1.0"
+
     def setup(self) -> None:
         """Replace the files of http.server, whose timeout starts anew with every byte."""
         limits = self.server.limits
@@ -330,6 +331,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
             self._sent += len(body)
+
+    def handle_expect_100(self) -> bool:
+        """Answer at once: no body is ever waited for (RFC 9110, 10.1.1)."""
+        return True
 
     def send_error(self, code: int, message: Optional[str] = None,
                    explain: Optional[str] = None) -> None:
