@@ -97,7 +97,8 @@ class WithSshKeygen(unittest.TestCase):
             self.assertIn("does not verify", self.refused(MANIFEST, sig))
 
     def test_key_of_somebody_else_is_refused(self) -> None:
-        self.assertIn("does not verify", self.refused(MANIFEST, self.sign(MANIFEST, "other")))
+        self.assertIn("does not verify (its key is not there, or not for manifest@qualvosec): sign",
+                      self.refused(MANIFEST, self.sign(MANIFEST, "other")))
 
     def test_key_that_is_allowed_for_something_else_is_refused(self) -> None:
         for line in ("git@example.org " + self.key,

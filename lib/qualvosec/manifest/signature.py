@@ -60,8 +60,10 @@ def verify(data: bytes, signature: bytes, signers: str,
                              % TIMEOUT_S)
     if ended.returncode != 0:
         said = ended.stderr.decode("utf-8", "replace").strip().split("\n")[0].strip()
+        # A key that it does not find there is the one thing that ssh-keygen says nothing about.
         raise SignatureError("the signature does not verify (%s): sign this very manifest with a "
-                             "key of allowed_signers" % (safe(said, 120) or "no reason given"))
+                             "key of allowed_signers" % (safe(said, 120) or "its key is not there, "
+                                                         "or not for " + PRINCIPAL))
 
 
 def obstacle(run: Callable[..., command.Result] = command.run) -> str:
