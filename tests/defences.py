@@ -155,6 +155,11 @@ DEFENCES = (
     Defence("T12", "connections are capped", CLIENT + "health.py",
             "if len(self._peers) >= MAX_CONNECTIONS:", "if False:",
             ("test_health.HostileNeighbours.test_a_thousand_idle_connections_keep_nobody_out",)),
+    Defence("T12", "a port that is taken stops no patching", CLIENT + "daemon.py",
+            "            self._listen_again = time.monotonic() + LONGEST_WAIT_S\n",
+            "            raise\n",
+            ("test_daemon.Lifetime."
+             "test_a_port_that_somebody_took_first_keeps_no_host_from_its_manifest",)),
     Defence("T13", "foreign host names are refused", CLIENT + "health.py",
             "if ask.host is not None and not host_allowed(ask.host, names):", "if False:",
             ("test_health.Answers.test_only_names_of_this_machine_are_served",)),

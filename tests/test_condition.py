@@ -49,6 +49,7 @@ class Findings(unittest.TestCase):
                  (situation(unanswered="sudo refused"), "helper"),
                  (situation(write_fault="no space left"), "state"),
                  (situation(config_fault="line 2"), "config"),
+                 (situation(unheard="the port is taken"), "monitoring"),
                  (situation(state=State(trouble="corrupt")), "state"),
                  (situation(state=ran("failed")), "failed"),
                  (situation(state=ran("ok", failures=2)), "overdue"),

@@ -167,6 +167,18 @@ class Lifetime(DaemonCase):
         self.assertEqual(self.status()["other_tools"], [])
         self.assertNotIn("another tool", self.log())
 
+    def test_a_port_that_somebody_took_first_keeps_no_host_from_its_manifest(self) -> None:
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", self.port))
+            self.start()
+            self.wait_for("manifest accepted")
+            self.assertEqual(self.log().count("CRITICAL monitoring is off"), 1)
+            time.sleep(0.5)
+            self.assertEqual(self.log().count("monitoring is off"), 1)
+        self.wait_for("monitoring is on again")
+        self.assertTrue(self.status()["healthy"])
+        self.assertIn(" h=monitoring", self.edge.fetches()[0]["user_agent"])
+
     def test_a_second_instance_is_refused_with_one_line(self) -> None:
         self.start()
         self.wait_for("INFO started")
@@ -198,15 +210,6 @@ class Lifetime(DaemonCase):
         code, _, said = self.run_once()
         self.assertEqual((code, said.count("\n")), (2, 1))
         self.assertRegex(said, r"q\.conf: line \d+: log_level: LOUD is not a log level")
-
-    def test_a_port_in_use_is_one_line_and_exit_status_one(self) -> None:
-        with socket.socket() as other:
-            other.bind(("127.0.0.1", self.port))
-            other.listen(1)
-            code, _, said = self.run_once()
-        self.assertEqual(code, 1)
-        self.assertEqual(said.count("\n"), 1)
-        self.assertNotIn("Traceback", said)
 
 
     def test_a_reload_that_comes_too_early_ends_nothing(self) -> None:
@@ -270,6 +273,21 @@ class Reload(DaemonCase):
         self.configure()
         process.send_signal(signal.SIGHUP)
         self.wait_for("INFO reloaded")
+        self.assertTrue(self.status()["healthy"])
+
+    def test_a_port_that_is_taken_is_told_and_the_old_one_is_given_up(self) -> None:
+        process = self.start()
+        self.wait_for("manifest accepted")
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", 0))
+            self.configure(monitoring_port=str(other.getsockname()[1]))
+            process.send_signal(signal.SIGHUP)
+            self.wait_for("INFO reloaded")
+            self.assertIn("CRITICAL monitoring is off: monitoring_listener 127.0.0.1", self.log())
+            self.assertRaises(OSError, self.status)
+        self.configure()
+        process.send_signal(signal.SIGHUP)
+        self.wait_for("monitoring is on again")
         self.assertTrue(self.status()["healthy"])
 
     def test_it_asks_for_the_manifest_at_once(self) -> None:

@@ -49,6 +49,7 @@ class Situation(NamedTuple):
     unserved: str = ""              # why the helper could install nothing on this system
     write_fault: str = ""           # why the state cannot be written
     config_fault: str = ""
+    unheard: str = ""               # why the health check cannot be answered
     manager: str = ""
     kernel: str = ""
 
@@ -136,6 +137,8 @@ def _about_host(s: Situation) -> List[Finding]:
                              bad=s.view.policy is not None and s.view.policy.patch))
     if s.config_fault:
         found.append(Finding("config", "the configuration was not taken over: " + s.config_fault))
+    if s.unheard:
+        found.append(Finding("monitoring", "monitoring is off: " + s.unheard))
     if outlook.CLOCK_BEFORE in s.waiting:
         # Soon after a start the network may yet set it; where nothing does, nothing is patched.
         settling = 0 <= s.now - s.started < CLOCK_SETTLES_S

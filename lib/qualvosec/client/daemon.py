@@ -73,7 +73,7 @@ def main(argv: List[str]) -> int:
         return _end("%s" % error, 2)
     except StartError as error:
         return _end("%s" % error, error.code)
-    except (StateError, files.FileError, health.HealthError) as error:
+    except (StateError, files.FileError) as error:
         return _end("%s" % error, 1)
 
 
@@ -197,7 +197,7 @@ class Daemon:
     """The process around the engine: signals, lock, health, reload, re-exec."""
 
     def __init__(self, config: Config) -> None:
-        """Prepare; raises StartError, WindowError, FileError or HealthError."""
+        """Prepare; raises StartError, WindowError or FileError."""
         check_owner(config.state_dir, "qualvosec -c %s" % config.path)
         log.configure(config.log_handler, config.log_level)
         use_zone(config)
@@ -206,6 +206,7 @@ class Daemon:
         self._engine = Engine(config, self._selector)
         self._lookout = Lookout(self._selector)
         self._health: Optional[health.Health] = None
+        self._listen_again = 0.0
         self._stop = False
         self._reload = False
         self._own = self._changed = fingerprint()
@@ -213,16 +214,32 @@ class Daemon:
         self._listen(config)
 
     def _listen(self, config: Config) -> None:
+        """Open the health listener. A host is patched without one, too: say so and try again.
+
+        Otherwise whoever on this host takes the port first would keep it from being patched.
+        """
         if self._health is not None:
             self._health.close()
             self._health = None
-        if config.monitoring:
-            hosts = config.monitoring_hosts + ((self._engine.fqdn,) if self._engine.fqdn else ())
-            self._health = health.Health(
-                config.monitoring_listener, config.monitoring_port, hosts, self._snapshot,
-                self._selector, packages=(lambda: packages.load(config.state_dir))
-                if config.monitoring_packages else None)
-            self._health.register()
+        before, self._engine.unheard = self._engine.unheard, ""
+        if not config.monitoring:
+            return
+        hosts = config.monitoring_hosts + ((self._engine.fqdn,) if self._engine.fqdn else ())
+        listener = health.Health(
+            config.monitoring_listener, config.monitoring_port, hosts, self._snapshot,
+            self._selector, packages=(lambda: packages.load(config.state_dir))
+            if config.monitoring_packages else None)
+        try:
+            listener.register()
+        except health.HealthError as error:
+            self._engine.unheard = "%s" % error
+            self._listen_again = time.monotonic() + LONGEST_WAIT_S
+            if self._engine.unheard != before:
+                log.critical("monitoring is off: %s" % error)
+            return
+        self._health = listener
+        if before:
+            log.info("monitoring is on again")
 
     def _watch_others(self) -> bool:
         return self._lookout.tick(time.monotonic(), self._engine.config.other_tools)
@@ -257,6 +274,8 @@ class Daemon:
             if self._reload:
                 self._reload = False
                 self._read_again()
+            if self._engine.unheard and time.monotonic() >= self._listen_again:
+                self._listen(self._engine.config)
             wait = min(LONGEST_WAIT_S, self._engine.tick())
             if self._health is not None:
                 self._health.expire()
@@ -290,11 +309,7 @@ class Daemon:
         log.configure(new.log_handler, new.log_level)
         self._engine.reconfigure(new)
         self._engine.fetch_now()  # whoever edits a manifest need not wait for the interval
-        try:
-            self._listen(new)
-        except health.HealthError as error:
-            log.error("monitoring is off: %s" % error)
-            self._engine.config_fault = "monitoring is off: %s" % error
+        self._listen(new)
         log.info("reloaded config=%s" % old.path)
 
     def _renew(self) -> None:

@@ -59,6 +59,7 @@ class Engine:
         """Load state and cache; raises StateError when nothing may be assumed."""
         self.config = config
         self.config_fault = ""
+        self.unheard = ""
         self._selector = selector
         self._now = now
         self._clock = clock
@@ -349,7 +350,7 @@ class Engine:
             running_since=begun if alive else 0, veto=self._veto(now),
             unanswered=self._unanswered[0], unserved=self._unserved,
             write_fault=self._write_fault,
-            config_fault=self.config_fault, kernel=host.kernel(),
+            config_fault=self.config_fault, unheard=self.unheard, kernel=host.kernel(),
             manager=record.manager if record is not None else "")
 
     def snapshot(self) -> Snapshot:
