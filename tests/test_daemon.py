@@ -585,6 +585,19 @@ class Commands(DaemonCase):
         self.assertIn("allowed_signers: /nowhere/ssh-keygen: cannot be started", said)
         self.assertIn("install OpenSSH 8.2 or newer", said)
 
+    def test_configtest_tells_of_files_that_a_fetch_could_not_use(self) -> None:
+        self.configure(server="https://127.0.0.1:1", ca_file=self.path("no-ca.pem"),
+                       allowed_signers=self.path("no-signers"))
+        code, _, said = self.run_once("configtest")
+        self.assertEqual((code, said.count("\n")), (2, 2))
+        self.assertRegex(said, "ca_file '.*no-ca.pem': cannot be used .no such file")
+        self.assertRegex(said, "allowed_signers .*no-signers: no such file or directory: correct")
+        self.edge.write("no-signers", "manifest@qualvosec ssh-ed25519 AAAA\n")
+        os.chmod(self.path("no-signers"), 0o666)
+        self.configure(allowed_signers=self.path("no-signers"), ca_file=self.path("no-ca.pem"))
+        self.assertRegex(self.run_once("configtest")[2].split("\n")[-2],
+                         "allowed_signers .*no-signers: is writable by group or others")
+
     def test_another_tool_is_a_warning_in_status_and_configtest_that_its_command_ends(self) -> None:
         self.configure(monitoring="disable")
         self.run_once("once")

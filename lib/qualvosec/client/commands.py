@@ -22,6 +22,7 @@ from qualvosec import download
 from qualvosec import files
 from qualvosec import log
 from qualvosec import paths
+from qualvosec import tls
 from qualvosec.client import acceptance
 from qualvosec.client import cache
 from qualvosec.client import config as configuration
@@ -277,6 +278,22 @@ def _plan(args: argparse.Namespace) -> int:
     return 0
 
 
+def _about_files(config: Config) -> List[str]:
+    """Return what is wrong with the files that a fetch needs."""
+    faults = []
+    try:
+        if config.allowed_signers:
+            signature.check_signers(config.allowed_signers)
+    except signature.SignatureError as error:
+        faults.append(str(error))
+    try:
+        if config.server.startswith("https:"):
+            tls.context(config.ca_file, config.client_cert, config.client_key)
+    except tls.TlsError as error:
+        faults.append(str(error))
+    return faults
+
+
 def _configtest(args: argparse.Namespace) -> int:
     config = configuration.read(args.config)
     use_zone(config)
@@ -290,6 +307,7 @@ def _configtest(args: argparse.Namespace) -> int:
         faults.append(str(error))
     if config.allowed_signers and signature.obstacle():
         faults.append("allowed_signers: %s" % signature.obstacle())
+    faults.extend(_about_files(config))
     argv = rootcall.argv(config.privilege)
     if not argv:
         faults.append(rootcall.missing(config.privilege))

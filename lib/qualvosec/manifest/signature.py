@@ -40,10 +40,7 @@ def verify(data: bytes, signature: bytes, signers: str,
     `owners` are the users whose file of signers is believed. Raises SignatureError.
     """
     check_form(signature)
-    try:
-        files.read_bounded(signers, MAX_SIGNERS_BYTES, owners)
-    except files.FileError as error:
-        raise SignatureError("allowed_signers %s: correct the file" % safe(str(error)))
+    check_signers(signers, owners)
     try:
         with tempfile.TemporaryDirectory(prefix="qualvosec-") as folder:
             path = os.path.join(folder, "manifest.sig")
@@ -64,6 +61,14 @@ def verify(data: bytes, signature: bytes, signers: str,
         raise SignatureError("the signature does not verify (%s): sign this very manifest with a "
                              "key of allowed_signers" % (safe(said, 120) or "its key is not there, "
                                                          "or not for " + PRINCIPAL))
+
+
+def check_signers(path: str, owners: FrozenSet[int] = frozenset((0, os.geteuid()))) -> None:
+    """Raise SignatureError for a file of signers that is missing or that others may change."""
+    try:
+        files.read_bounded(path, MAX_SIGNERS_BYTES, owners)
+    except files.FileError as error:
+        raise SignatureError("allowed_signers %s: correct the file" % safe(str(error)))
 
 
 def obstacle(run: Callable[..., command.Result] = command.run) -> str:
