@@ -109,6 +109,15 @@ def as_a_client(data, name):
 
 class ReadingTest(unittest.TestCase):
 
+    def test_an_entry_that_is_too_large_for_its_host_is_told(self):
+        entry = "a.b:\n  patch: true\n  weekday: 1\n  hour: 3\n"
+        found = read(entry + "# gone\n" * 40000 + entry.replace("a.b", "c.d"))
+        self.assertEqual(told(found.problems), "1:1: this entry is over 262144 characters: "
+                         "shorten it, or its comments\n")
+        groups = "".join("  g%d:\n    splay: 5\n" % number for number in range(20000))
+        found = read(entry + "  group_membership: [g1]\n.groups:\n" + groups)
+        self.assertIn("6:1: this entry is over 262144 characters", told(found.problems))
+
     def test_a_fault_in_one_entry_leaves_the_others_valid(self):
         found = read("a.b:\n  patch: yes\nc.d:\n  patch: false\ne.f:\n  hour: 99\n")
         self.assertIsNone(found.hosts["a.b"])

@@ -302,6 +302,19 @@ class Bounds(unittest.TestCase):
         with self.assertRaisesRegex(ManifestError, "over 262144 characters"):
             find(text + "  - a\n" * 30000, window=7)
 
+    def test_an_entry_that_is_refused_for_its_size_is_known_to_who_sees_the_whole_file(self) -> None:
+        lines, rest = divmod(lookup.MAX_BLOCK_CHARS - len(ENTRY), 64)
+        comments = ("#" + "\u00e9" * 62 + "\n") * lines
+        for start, end in (("", "\n"), ("---\n" + comments, "\n"), ("\ufeff", "\r\n")):
+            for extra in (-1, 0, 1):
+                text = start + ENTRY + comments + "#" * (rest + extra - 1)
+                for tail in ("", "\n", "\nb.example.org:\n  patch: true\n"):
+                    whole = (text + tail).replace("\n", end)
+                    told = [str(fault) for fault in lookup.overlong(whole.encode("utf-8"))]
+                    self.assertEqual(told, [refusal(whole)] if extra > 0 else [])
+                    if extra <= 0:
+                        self.assertTrue(find(whole).host_line)
+
     def test_many_unknown_reserved_names_are_one_fault(self) -> None:
         text = "".join(".x%d:\n  a: 1\n" % number for number in range(5000))
         self.assertIn("line 1, column 1: '.x0'", find(text + ENTRY).own_fault)

@@ -18,6 +18,7 @@ from typing import Set
 from typing import Tuple
 
 from qualvosec import yamlsubset
+from qualvosec.manifest import lookup
 from qualvosec.manifest import schema
 from qualvosec.manifest import window
 from qualvosec.manifest.fields import FIELDS
@@ -126,6 +127,7 @@ def read(data: bytes, today: int) -> Document:
     reading = _Reading(entries, today, list(_damaged(data, faults)))
     hosts = reading.hosts()
     header = reading.header()
+    problems.extend(_of_text(fault) for fault in lookup.overlong(data))
     if reading.findings:
         marks = _locate(data, _paths(reading.findings))
         problems.extend(_problem(finding, marks) for finding in reading.findings)

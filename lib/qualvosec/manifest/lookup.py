@@ -41,6 +41,8 @@ _CONTROLS = bytes(char for char in range(32) if char not in b"\t\n\r") + b"\x7f"
 _UNREADABLE = re.compile("[%s]" % yamlsubset.UNREADABLE)
 _CONTENT = re.compile(r"\n *[^ \n#]")
 _NEXT_ENTRY = re.compile(r"\n(?:[^- #\n\t]|-[^ \n\t])")
+# The same in bytes, but for a leading ---.
+_ENTRY = re.compile(rb"^(?!---\s)(?:[^- #\r\n\t]|-[^ \r\n\t])", re.MULTILINE)
 _IN_COMMENT = re.compile(r"""(?:[^"'[{\n]*[ \t])?#""")
 # Text in quotes and brackets that ends on its line. Any of these characters may in truth stand
 # within plain text, which only `: ` and ` #` can end: without colon and # in it, what looks like
@@ -121,6 +123,26 @@ def find(chunks: Iterable[bytes], fqdn: str) -> Found:
         marks,
         own_fault if own else "",
     )
+
+
+def overlong(data: bytes) -> List[YamlError]:
+    """Return the entries that are too large for find() to take: for who sees the whole file."""
+    if len(data) <= MAX_BLOCK_CHARS:
+        return []
+    body = data[3:] if data.startswith(b"\xef\xbb\xbf") else data
+    starts = [match.start() for match in _ENTRY.finditer(body)] + [len(body)]
+    faults = []
+    for start, end in zip(starts, starts[1:]):
+        if end - start > MAX_BLOCK_CHARS:
+            entry = body[start:end].decode("utf-8", "replace").replace("\r\n", "\n")
+            if len(entry) + (not entry.endswith("\n")) > MAX_BLOCK_CHARS:
+                faults.append(_too_long(body.count(b"\n", 0, start) + 1))
+    return faults
+
+
+def _too_long(line: int) -> YamlError:
+    what = "this entry is over %d characters" % MAX_BLOCK_CHARS
+    return YamlError(1, what, "shorten it, or its comments", line)
 
 
 def _windows(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -292,6 +314,5 @@ class _Scan:
         self.block = None if match else block
         self.room -= end + 1 - start
         if self.room < 0:
-            what = "this entry is over %d characters" % MAX_BLOCK_CHARS
-            raise ManifestError(str(YamlError(1, what, "shorten it", block.line)))
+            raise ManifestError(str(_too_long(block.line)))
         return end
