@@ -118,6 +118,12 @@ class ReadingTest(unittest.TestCase):
         found = read(entry + "  group_membership: [g1]\n.groups:\n" + groups)
         self.assertIn("6:1: this entry is over 262144 characters", told(found.problems))
 
+    def test_a_group_is_not_called_unused_while_an_entry_cannot_be_read(self):
+        text = ".groups:\n  prod:\n    splay: 5\na.b:\n  patch: false\n"
+        self.assertIn("no host is in this group", told(read(text).problems))
+        damaged = read(text + "c.d:\n  group_membership: [prod\n")
+        self.assertNotIn("no host is in this group", told(damaged.problems))
+
     def test_a_fault_in_one_entry_leaves_the_others_valid(self):
         found = read("a.b:\n  patch: yes\nc.d:\n  patch: false\ne.f:\n  hour: 99\n")
         self.assertIsNone(found.hosts["a.b"])

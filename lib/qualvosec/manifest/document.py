@@ -128,6 +128,8 @@ def read(data: bytes, today: int) -> Document:
     hosts = reading.hosts()
     header = reading.header()
     problems.extend(_of_text(fault) for fault in lookup.overlong(data))
+    if not faults:
+        reading.look_for_unused_groups()
     if reading.findings:
         marks = _locate(data, _paths(reading.findings))
         problems.extend(_problem(finding, marks) for finding in reading.findings)
@@ -242,6 +244,18 @@ class _Reading:
                      if not schema.host_name_fault(name) and name not in FIELDS)
         # Clients cannot know what such a section would have told them.
         return dict.fromkeys(hosts) if self._is_misread else hosts
+
+    def look_for_unused_groups(self) -> None:
+        """Warn of a group without hosts: its name may be misspelt, here or in all of them."""
+        labels: Set[object] = set()
+        for name, fields in self._root.items():
+            listed = fields.get("group_membership") if isinstance(fields, dict) else None
+            if isinstance(listed, list) and not name.startswith("."):
+                labels.update(label for label in listed if isinstance(label, str))
+        for name, level in self._shared.groups.items():
+            if name not in labels and not level.faults:
+                self._add((schema.GROUPS, name), "%s: %s: no host is in this group"
+                          % (schema.GROUPS, name), "see group_membership of the hosts", "warning")
 
     def header(self) -> schema.Header:
         """Check the .manifest section, its expiry against today."""
