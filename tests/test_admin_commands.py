@@ -225,6 +225,23 @@ class ShowTest(Case):
         self.assertIn("%s:3:3: " % path, out)
         self.assertIn("it is not patched", err)
 
+    def test_a_manifest_that_the_host_would_not_act_on_is_called_that_and_fails(self):
+        entry = "a.b:\n  patch: true\n  weekday: 1\n  hour: 3\n"
+        for text, words in (
+                (".manifest:\n  expires: '2026-11-22'\n" + entry, "expired on 2026-11-22: hosts do"),
+                (".manifest:\n  expires: soon\n" + entry, ".manifest: expires: 'soon' is not a date"),
+                (entry + "c.d:\n  x-note: 'open\n", "hosts refuse it and go by the last one they "
+                 "took: line 6, column 11: "),
+                (entry + "A.b:\n  patch: false\n", "'A.b' is already on line 1")):
+            path = self.write("p.yaml", text)
+            for command in (["show", "a.b"], ["next", "a.b"], ["next"]):
+                code, _, err = self.run_admin(*command, "--manifest", path)
+                self.assertEqual(code, 1, (command, text))
+                if command != ["next"] or "A.b" not in text:
+                    self.assertIn(words, err, command)
+        path = self.write("p.yaml", ".manifest:\n  expires: '2026-11-23'\n" + entry)
+        self.assertEqual(self.run_admin("show", "a.b", "--manifest", path)[::2], (0, ""))
+
 
 class TerminalTest(Case):
 

@@ -140,6 +140,23 @@ class CommandTest(Case):
         self.assertEqual(code, 1)
         self.assertIn("1 entry is not valid", err)
 
+    def test_invalid_entries_are_told_with_a_group_too_since_they_may_be_in_it(self):
+        entry = "%s:\n  patch: true\n  weekday: 1\n  hour: %s\n  group_membership: [g]\n"
+        path = self.write("p.yaml", entry % ("a.b", 3) + entry % ("c.d", 99))
+        code, out, err = self.next("--group", "g", manifest=path)
+        self.assertEqual((code, len(out.splitlines())), (0, 1))
+        self.assertIn("1 entry is not valid", err)
+
+    def test_windows_that_open_when_the_manifest_has_expired_are_told(self):
+        entry = "a.b:\n  patch: true\n  weekday: [1, 2, 3]\n  hour: 3\n"
+        for day, words in ((23, ": 3 later windows will not"), (25, ": 1 later window will not"),
+                           (26, "")):
+            path = self.write("p.yaml", ".manifest:\n  expires: '2026-11-%d'\n" % day + entry)
+            code, out, err = self.next(manifest=path)
+            self.assertEqual((code, len(out.splitlines())), (0, 3))
+            self.assertIn(words, err)
+            self.assertEqual(bool(err), bool(words))
+
     def test_wrong_usage_is_told(self):
         for argv, words in ((["--days", "0"], "--days"), (["--crowd", "0"], "--crowd"),
                             (["a.b", "--group", "g"], "--group"),

@@ -27,6 +27,7 @@ from qualvosec.admin.terminal import AdminError
 from qualvosec.admin.terminal import Terminal
 from qualvosec.admin.terminal import UsageError
 from qualvosec.admin.terminal import count
+from qualvosec.admin.viewing import obstacle
 from qualvosec.admin.viewing import problem_lines
 from qualvosec.manifest import document
 from qualvosec.manifest import window
@@ -154,9 +155,12 @@ def show_next(options: argparse.Namespace, terminal: Terminal) -> int:
     if options.fqdn and options.group:
         raise UsageError("--group: a host is named, too: give one or the other")
     manifest = source.load(source.settings(options))
-    found = document.read(manifest.data,
-                          window.local_day(terminal.now, window.host_zone))
+    today = window.local_day(terminal.now, window.host_zone)
+    found = document.read(manifest.data, today)
     chosen = _chosen(options, manifest, found, terminal)
+    wrong = obstacle(manifest, options.fqdn or "-", today)
+    if wrong:
+        terminal.warn(wrong)
     hosts = {name: policy for name, policy in chosen.items() if policy is not None}
     before = os.environ.get("TZ")
     try:
@@ -167,12 +171,21 @@ def show_next(options: argparse.Namespace, terminal: Terminal) -> int:
             terminal.now + window.host_zone(terminal.now))
         table = rows(hosts, now, now + options.days * window.DAY_S, zone)
         terminal.say(text(table, zone))
+        if found.header.expires is not None and not wrong:
+            _tell_of_expiry(found.header.expires, terminal, table, zone)
         _comment(options, terminal, table, hosts, now, zone)
     except window.WindowError as error:
         raise UsageError(str(error)) from None
     finally:
         _restore(before)
-    return DONE if len(hosts) == len(chosen) else FAILED
+    return DONE if len(hosts) == len(chosen) and not wrong else FAILED
+
+
+def _tell_of_expiry(last: int, terminal: Terminal, table: Sequence[Row], zone: Zone) -> None:
+    late = sum(window.local_day(row.start, zone) > last for row in table)
+    if late:
+        terminal.warn("warning: the manifest expires on %s: %s will not be used unless it is "
+                      "renewed" % (date(last), count(late, "later window")))
 
 
 def _restore(zone: Optional[str]) -> None:
@@ -192,13 +205,12 @@ def _chosen(options: argparse.Namespace, manifest: source.Manifest, found: docum
         if not hosts:
             raise AdminError("group %s: no valid entry is in it: see qualvosec-admin check"
                              % options.group)
-        return hosts
     if not options.fqdn:
         invalid = sum(policy is None for policy in found.hosts.values())
         if invalid:
             terminal.warn("%s: %s not valid and not patched: see qualvosec-admin check" % (
                 manifest.name, "1 entry is" if invalid == 1 else "%d entries are" % invalid))
-        return found.hosts
+        return hosts if options.group else found.hosts
     name = fold(options.fqdn)
     if name not in found.hosts:
         near = did_you_mean(name, found.hosts)

@@ -19,6 +19,8 @@ from qualvosec.admin.terminal import AdminError
 from qualvosec.admin.terminal import Terminal
 from qualvosec.admin.terminal import count
 from qualvosec.manifest import document
+from qualvosec.manifest import lookup
+from qualvosec.manifest import schema
 from qualvosec.manifest.fields import FIELDS
 from qualvosec.manifest.fields import did_you_mean
 from qualvosec.manifest.schema import Path
@@ -42,6 +44,25 @@ def problem_lines(name: str, problems: Sequence[document.Problem]) -> List[str]:
         safe(name), problem.line, problem.column,
         "" if problem.severity == "error" else "%s: " % problem.severity,
         problem.what, problem.fix) for problem in problems]
+
+
+def obstacle(manifest: source.Manifest, fqdn: str, today: int) -> str:
+    """Return why the host would not act on this manifest as a whole, "" if it would.
+
+    Read as the host itself reads it; `today` is a date's ordinal.
+    """
+    try:
+        found = lookup.find(lookup.chunks_of(manifest.data), fqdn)
+        header, faults = schema.check_header(found.header)
+        fault = "%s: %s" % (schema.HEADER, faults[0].message) if faults else ""
+    except lookup.ManifestError as error:
+        header, fault = schema.Header(), str(error)
+    if fault:
+        return "%s: hosts refuse it and go by the last one they took: %s" % (manifest.name, fault)
+    if header.expires is not None and header.expires < today:
+        return "%s: expired on %s: hosts do not patch: raise expires in %s" % (
+            manifest.name, render.date(header.expires), schema.HEADER)
+    return ""
 
 
 def check(options: argparse.Namespace, terminal: Terminal) -> int:
@@ -68,15 +89,17 @@ def check(options: argparse.Namespace, terminal: Terminal) -> int:
 def show(options: argparse.Namespace, terminal: Terminal) -> int:
     """Print one host's policy field by field, with the place that decided each."""
     manifest = source.load(source.settings(options))
+    today = local_day(terminal.now, host_zone)
     found = document.explain(manifest.data, options.fqdn)
     if found is None:
-        hosts = document.read(manifest.data, local_day(terminal.now, host_zone)).hosts
+        hosts = document.read(manifest.data, today).hosts
         near = did_you_mean(fold(options.fqdn), hosts)
         raise AdminError("%s: is not in %s: it is never patched%s" % (
             options.fqdn, manifest.name, ": did you mean %s?" % near if near else ""))
+    wrong = obstacle(manifest, options.fqdn, today)
     if found.policy is None:
         terminal.say("".join(problem_lines(manifest.name, found.problems)))
-        terminal.warn("%s: the entry is invalid: it is not patched" % options.fqdn)
+        terminal.warn(wrong or "%s: the entry is invalid: it is not patched" % options.fqdn)
         return FAILED
     rows = []
     for field in FIELDS:
@@ -88,7 +111,9 @@ def show(options: argparse.Namespace, terminal: Terminal) -> int:
     terminal.say("%s\n" % fold(options.fqdn))
     terminal.say("".join("  %s  %s  %s\n" % (field.ljust(widths[0]), text.ljust(widths[1]), place)
                          for field, text, place in rows))
-    return DONE
+    if wrong:
+        terminal.warn(wrong)
+    return FAILED if wrong else DONE
 
 
 def _level(path: Path) -> str:
