@@ -237,6 +237,13 @@ class FaultTest(Case):
         self.assertNotIn(b"a.b", removed(data, "a.b"))
         self.assertEqual(changed(data, "c.d", minute=5), data.replace(b"77", b"5"))
 
+    def test_faults_that_stay_are_told(self):
+        data = FLEET + b".defaults:\n  hour: x\n"
+        for found in (edit.change(edit.read(data), {"c.d": {"hour": 4}}, TODAY),
+                      edit.add(edit.read(data), {"new.b": {"patch": False}}, TODAY)):
+            self.assertEqual(found.notes, ("the manifest: 1 older fault in these hosts or in "
+                                           "sections they may use: see qualvosec-admin check",))
+
     def test_a_new_warning_is_told(self):
         data = FLEET + b".groups:\n  production:\n    splay: 5\n"
         found = edit.change(edit.read(data), {"c.d": {"group_membership": ["producton"]}}, TODAY)

@@ -298,7 +298,7 @@ class FileTest(EditingCase):
         self.write("patch.yaml", FLEET + "c.d:\n  patch: yes\n")
         code, _, err = self.edit("add", "a.b", *TIMED)
         self.assertEqual(code, 1)
-        self.assertIn("line 16, column 10: 'yes' is a truth value", err)
+        self.assertIn("%s: line 16, column 10: 'yes' is a truth value" % self.path, err)
 
     def test_a_serial_is_raised_and_told_and_a_signature_is_out_of_date(self):
         self.write("patch.yaml", ".manifest:\n  serial: 2026112301\n" + FLEET)

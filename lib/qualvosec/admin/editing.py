@@ -225,7 +225,11 @@ def _read(path: str, make: Make, today: int) -> Tuple[bytes, Edit]:
             raise AdminError("%s: there is no such file: an empty one will do for a start"
                              % path) from None
         raise
-    found = make(edit.read(data), today)
+    try:
+        manifest = edit.read(data)
+    except EditError as error:
+        raise AdminError("%s: %s" % (path, error)) from None
+    found = make(manifest, today)
     if len(found.data) > source.MAX_MANIFEST_BYTES:
         raise AdminError("%s: would be larger than %d bytes: clients would refuse it"
                          % (path, source.MAX_MANIFEST_BYTES))

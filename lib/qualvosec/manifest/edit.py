@@ -372,13 +372,19 @@ def _judge(source: Source, after: Mapping[str, Any], names: Iterable[str],
     if not any(name in after for name in names):
         return []
     known = {(finding.path, finding.what) for finding in found(source.root)}
-    new = [finding for finding in found(after) if (finding.path, finding.what) not in known]
+    left = found(after)
+    new = [finding for finding in left if (finding.path, finding.what) not in known]
     errors = ["%s: %s" % (finding.what, finding.fix) for finding in new
               if finding.severity == "error"]
     if errors:
         more = "; and %d more" % (len(errors) - _MAX_NAMED) if len(errors) > _MAX_NAMED else ""
         raise EditError("not done: %s%s" % ("; ".join(errors[:_MAX_NAMED]), more))
-    return ["%s: %s" % (finding.what, finding.fix) for finding in new]
+    notes = ["%s: %s" % (finding.what, finding.fix) for finding in new]
+    old = sum(finding.severity == "error" for finding in left)
+    if old:
+        notes.append("the manifest: %d older fault%s in these hosts or in sections they may use: "
+                     "see qualvosec-admin check" % (old, "" if old == 1 else "s"))
+    return notes
 
 
 def _alike(one: Any, other: Any) -> bool:
