@@ -238,7 +238,8 @@ class FileTest(EditingCase):
     def test_an_owner_that_cannot_be_kept_stops_the_edit(self):
         info = os.stat(self.path)
         with mock.patch("qualvosec.files._give", side_effect=PermissionError(1, "Not permitted")):
-            self.refused("%s: not permitted" % self.path, 1, "add", "a.b", *TIMED)
+            self.refused("%s: not permitted: owner and group could not be kept: " % self.path, 1,
+                         "add", "a.b", *TIMED)
         self.assertEqual(os.stat(self.path).st_ino, info.st_ino)
 
     def test_a_link_stays_and_the_file_it_leads_to_is_replaced(self):
@@ -286,6 +287,12 @@ class FileTest(EditingCase):
     def test_a_file_that_may_not_be_written_is_refused(self):
         os.chmod(self.path, 0o444)
         self.refused("permission denied", 1, "add", "a.b", *TIMED)
+
+    @unittest.skipIf(os.geteuid() == 0, "root may write everywhere")
+    def test_a_directory_that_may_not_be_written_is_named_as_the_reason(self):
+        os.chmod(self.folder, 0o500)
+        self.addCleanup(os.chmod, self.folder, 0o700)
+        self.refused("permission denied: its directory has to be writable", 1, "add", "a.b", *TIMED)
 
     def test_only_a_local_file_can_be_edited(self):
         for place in ("https://patching.example.org/patch.yaml", "-"):

@@ -201,7 +201,9 @@ def _run(options: argparse.Namespace, terminal: Terminal, done: str, make: Make)
             return _write(_Target(place, path, settings.key), terminal, done, make, today)
         finally:
             os.close(lock)
-    except (files.FileError, EditError) as error:
+    except files.FileError as error:
+        raise AdminError(turns.told(error)) from None
+    except EditError as error:
         raise AdminError(str(error)) from None
     finally:
         gc.enable()

@@ -83,7 +83,7 @@ def sign(options: argparse.Namespace, terminal: Terminal) -> int:
     try:
         lock = turns.take(os.path.realpath(place), terminal)
     except files.FileError as error:
-        raise AdminError(str(error)) from None
+        raise AdminError(turns.told(error)) from None
     try:
         return _sign_file(source.load(settings), key, terminal)
     finally:
@@ -166,8 +166,10 @@ def publish(path: str, before: bytes, signed: Signed) -> None:
             info = os.stat(target)
             files.write_atomic(target, signed.data, stat.S_IMODE(info.st_mode),
                                owner=(info.st_uid, info.st_gid), before_rename=is_unchanged)
-        except (OSError, files.FileError) as error:
+        except OSError as error:
             raise SigningError(str(error)) from None
+        except files.FileError as error:
+            raise SigningError(turns.told(error)) from None
     store(path, signed)
 
 

@@ -5,6 +5,7 @@ The lock is held from reading to replacing, so that no change is lost between tw
 commands. The file of the lock stays: to delete it would let two hold it.
 """
 
+import errno
 import os
 import stat
 
@@ -42,3 +43,13 @@ def take(path: str, terminal: Terminal) -> int:
     if own.st_uid == os.geteuid() and stat.S_IMODE(own.st_mode) != mode:
         os.fchmod(held, mode)
     return held
+
+
+def told(error: files.FileError) -> str:
+    """Return why a manifest could not be replaced, with what to do about the usual reasons."""
+    number = getattr(error.__cause__, "errno", 0)
+    if number == errno.EPERM:
+        return "%s: owner and group could not be kept: do this as the owner of the file" % error
+    if number == errno.EACCES:
+        return "%s: its directory has to be writable, too: a new file takes its place" % error
+    return str(error)
