@@ -5,6 +5,7 @@ import glob
 import os
 import random
 import unittest
+from unittest import mock
 
 from qualvosec.manifest import document
 from qualvosec.manifest import lookup
@@ -117,6 +118,15 @@ class ReadingTest(unittest.TestCase):
         groups = "".join("  g%d:\n    splay: 5\n" % number for number in range(20000))
         found = read(entry + "  group_membership: [g1]\n.groups:\n" + groups)
         self.assertIn("6:1: this entry is over 262144 characters", told(found.problems))
+
+    def test_a_label_is_compared_with_the_groups_once_however_many_hosts_have_it(self):
+        text = ".groups:\n  site_berlin:\n    splay: 5\n" + "".join(
+            "h%d.b:\n  patch: false\n  x-n: %d\n  group_membership: [site_berln, debian]\n"
+            % (number, number) for number in range(30))
+        with mock.patch.object(document, "did_you_mean", wraps=document.did_you_mean) as asked:
+            found = read(text)
+        self.assertEqual(asked.call_count, 2)
+        self.assertEqual(told(found.problems).count("did you mean site_berlin?"), 30)
 
     def test_a_group_is_not_called_unused_while_an_entry_cannot_be_read(self):
         text = ".groups:\n  prod:\n    splay: 5\na.b:\n  patch: false\n"

@@ -213,6 +213,7 @@ class _Reading:
                                           root.get(schema.DEFAULTS, schema.ABSENT))
         self._clean: Dict[str, Policy] = {}
         self._opens: Dict[Policy, Optional[int]] = {}
+        self._near: Dict[str, str] = {}     # label -> the group that is nearest, "" for none
 
     def hosts(self) -> Dict[str, Optional[Policy]]:
         """Check every root entry and return the policies."""
@@ -300,7 +301,9 @@ class _Reading:
               places: schema.Places) -> None:
         known = self._shared.groups
         for index, label in enumerate(level.values.get("group_membership", ())):
-            near = did_you_mean(label, known) if label not in known else ""
+            if label not in self._near:
+                self._near[label] = did_you_mean(label, known) if label not in known else ""
+            near = self._near[label]
             if near:
                 self._add(level.path + ("group_membership", index),
                           "%s: group_membership: %s is not in .groups" % (_host_of(level), label),
