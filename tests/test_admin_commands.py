@@ -104,6 +104,11 @@ class CheckTest(Case):
         self.config = self.write("admin.conf", "[general]\nmanifest: %s\n" % EVERYTHING)
         self.assertEqual(self.run_admin("check")[0], 0)
 
+    def test_two_manifests_are_wrong_usage(self):
+        code, out, err = self.run_admin("check", EVERYTHING, "--manifest", EVERYTHING)
+        self.assertEqual((code, out), (2, ""))
+        self.assertIn("give one or the other", err)
+
     def test_a_link_to_the_manifest_is_followed(self):
         link = os.path.join(self.folder, "patch.yaml")
         os.symlink(EVERYTHING, link)
@@ -228,8 +233,8 @@ class ShowTest(Case):
     def test_a_manifest_that_the_host_would_not_act_on_is_called_that_and_fails(self):
         entry = "a.b:\n  patch: true\n  weekday: 1\n  hour: 3\n"
         for text, words in (
-                (".manifest:\n  expires: '2026-11-22'\n" + entry, "expired on 2026-11-22: hosts do"),
-                (".manifest:\n  expires: soon\n" + entry, ".manifest: expires: 'soon' is not a date"),
+                (".manifest:\n  expires: '2026-11-22'\n" + entry, "expired on 2026-11-22: "),
+                (".manifest:\n  expires: soon\n" + entry, "expires: 'soon' is not a date"),
                 (entry + "c.d:\n  x-note: 'open\n", "hosts refuse it and go by the last one they "
                  "took: line 6, column 11: "),
                 (entry + "A.b:\n  patch: false\n", "'A.b' is already on line 1")):

@@ -128,7 +128,10 @@ new.example.org:
         for words, told in ((("a.b", "--time", "25:00"), "25:00: is not a time of day"),
                             (("a.b", "--weekday", "tursday"), "tursday: is not a day"),
                             (("a.b", "hour=08"), "hour: '08'"), (("patch=true",), "no host"),
-                            (("a.b", "=1"), "names no field")):
+                            (("a.b", "=1"), "names no field"),
+                            (("a.b", "--exclude", "vim", "packages_blacklist=nano"),
+                             "packages_blacklist: is set twice"),
+                            (("a.b", "--time", "03:15", "hour=4"), "hour: is set twice")):
             self.refused(told, 2, "add", *words)
 
     def test_an_empty_file_is_a_start_and_a_missing_one_is_not(self):
@@ -172,6 +175,11 @@ class RemoveTest(EditingCase):
 
 
 class SetTest(EditingCase):
+
+    def test_a_field_that_is_given_twice_is_refused_since_one_would_be_lost(self):
+        for words in (("packages_blacklist=vim", "packages_blacklist=nano"), ("hour=3", "hour="),
+                      ("time=04:30", "minute=5"), ("hour=3", "time=")):
+            self.refused("is set twice: give it once", 2, "set", "web01.example.org", *words)
 
     def test_fields_change_and_comments_stay(self):
         code, out, err = self.edit("set", "web01.example.org", "patch=false", "time=04:30",

@@ -302,7 +302,7 @@ class Bounds(unittest.TestCase):
         with self.assertRaisesRegex(ManifestError, "over 262144 characters"):
             find(text + "  - a\n" * 30000, window=7)
 
-    def test_an_entry_that_is_refused_for_its_size_is_known_to_who_sees_the_whole_file(self) -> None:
+    def test_an_entry_that_is_refused_for_its_size_is_known_to_who_sees_it_all(self) -> None:
         lines, rest = divmod(lookup.MAX_BLOCK_CHARS - len(ENTRY), 64)
         comments = ("#" + "\u00e9" * 62 + "\n") * lines
         for start, end in (("", "\n"), ("---\n" + comments, "\n"), ("\ufeff", "\r\n")):

@@ -97,9 +97,9 @@ def _words(command: argparse.ArgumentParser, number: str,
 
 
 def add_hosts(options: argparse.Namespace, terminal: Terminal) -> int:
-    """Add entries; fields given as field=value win over options."""
+    """Add entries; a field is given as an option or as field=value."""
     names, given = fieldwords.split(options.words)
-    fields: Dict[str, Value] = {"patch": options.patch}
+    fields: Dict[str, Value] = {}
     if options.reboot is not None:
         fields["reboot"] = options.reboot
     if options.weekday:
@@ -113,6 +113,9 @@ def add_hosts(options: argparse.Namespace, terminal: Terminal) -> int:
                           ("group_membership", options.group)):
         if values:
             fields[field] = values
+    for field in given:
+        fieldwords.once_alone(field, (field,), fields)
+    fields["patch"] = options.patch
     fields.update(given)
     ordered = {field: fields[field] for field in _FIELDS if field in fields}
     ordered.update(fields)

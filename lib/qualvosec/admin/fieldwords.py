@@ -6,6 +6,7 @@ manifest; for fields that hold lists, `a,b` and a single name do, too. `field=` 
 out, `time=03:15` stands for hour and minute. Whether a value makes sense is not judged here.
 """
 
+from typing import Collection
 from typing import Dict
 from typing import List
 from typing import Optional
@@ -36,10 +37,18 @@ def split(words: Sequence[str]) -> Tuple[List[str], Dict[str, Value]]:
         if not field:
             raise UsageError("%s: names no field: write field=value" % safe(word, 60))
         if field == "time":
-            fields.update(clock(text) if text else {"hour": None, "minute": None})
+            found: Dict[str, Value] = clock(text) if text else {"hour": None, "minute": None}
         else:
-            fields[field] = value(field, text)
+            found = {field: value(field, text)}
+        once_alone(field, found, fields)
+        fields.update(found)
     return names, fields
+
+
+def once_alone(word: str, found: Collection[str], known: Collection[str]) -> None:
+    """Refuse to set a field that is set already: of two lists one would be lost unseen."""
+    if not set(known).isdisjoint(found):
+        raise UsageError("%s: is set twice: give it once, a list as a,b" % safe(word, 60))
 
 
 def value(field: str, text: str) -> Value:

@@ -17,6 +17,7 @@ from qualvosec.admin.terminal import FAILED
 from qualvosec.admin.terminal import Add
 from qualvosec.admin.terminal import AdminError
 from qualvosec.admin.terminal import Terminal
+from qualvosec.admin.terminal import UsageError
 from qualvosec.admin.terminal import count
 from qualvosec.manifest import document
 from qualvosec.manifest import lookup
@@ -67,6 +68,8 @@ def obstacle(manifest: source.Manifest, fqdn: str, today: int) -> str:
 
 def check(options: argparse.Namespace, terminal: Terminal) -> int:
     """Print every fault of a manifest, or one line that it is good."""
+    if options.file and options.manifest:
+        raise UsageError("--manifest: a file is named, too: give one or the other")
     if options.file:
         settings = config.Config(manifest=options.file)
     else:
