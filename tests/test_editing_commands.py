@@ -261,6 +261,13 @@ class FileTest(EditingCase):
         self.assertEqual(sorted(os.listdir(os.path.dirname(target))),
                          [".fleet.yaml.lock", "fleet.yaml"])
 
+    def test_another_name_of_the_file_that_keeps_the_old_content_is_told(self):
+        os.link(self.path, os.path.join(self.folder, "published.yaml"))
+        code, _, err = self.edit("set", "web01.example.org", "hour=5")
+        self.assertEqual(code, 0)
+        self.assertIn("another name (a hard link), under which nothing has changed", err)
+        self.assertEqual(self.edit("set", "web01.example.org", "hour=6")[2], "")
+
     def test_a_change_by_somebody_else_meanwhile_is_not_overwritten(self):
         real = os.fsync
 

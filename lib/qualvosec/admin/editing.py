@@ -284,5 +284,8 @@ def _write(target: _Target, terminal: Terminal, done: str, make: Make, today: in
             signing.store(target.place, signed)
         elif os.path.exists(target.place + signing.SIGNATURE_SUFFIX):
             terminal.warn("%s.sig: does not fit any more: sign the manifest again" % target.place)
+        if info.st_nlink > 1:
+            terminal.warn("%s: has another name (a hard link), under which nothing has changed: "
+                          "use a symbolic link" % path)
     _tell(found, terminal)
     return DONE
