@@ -254,6 +254,7 @@ class ExplainTest(unittest.TestCase):
         text = b"a.b:\n  patch: yes\nc.d:\n  patch: false\n"
         self.assertEqual([problem.line for problem in document.explain(text, "a.b").problems], [2])
         self.assertEqual(document.explain(text, "c.d").problems, [])
+        self.assertEqual(len(document.explain(b"c.d:\n  x: 1\na.b : c d: e\n", "a.b").problems), 1)
         text = b"c.d:\n  patch: false\n.defaults:\n  hour: 08\n"
         self.assertIsNone(document.explain(text, "c.d").policy)
 

@@ -156,7 +156,7 @@ def _damaged(data: bytes, faults: List[YamlError]) -> Dict[str, List[Problem]]:
             name = yamlsubset.read_line(line).key
         except YamlError:
             # Of a line that cannot be read, what stands before the colon is likely meant.
-            name = _COLON.split(line, 1)[0].strip("\"'")
+            name = _COLON.split(line, 1)[0].strip(" \"'")
         found.setdefault(schema.fold(name), []).append(_of_text(fault))
     return found
 
