@@ -54,7 +54,10 @@ while not ended:
 tell("stopped")
 """
 STUBS = {
-    "su": 'while [ $# -gt 0 ] && [ "$1" != -c ]; do shift; done\nexec sh -c "$2"\n',
+    # The shell that it takes by itself may be a csh: only words are a command for both.
+    "su": 'shell=\nwhile [ "$1" != -c ]; do [ "$1" != -s ] || shell=$2; shift; done\n'
+          '[ -z "$shell" ] || exec "$shell" -c "$2"\nset -f\nset -- $2\n'
+          '[ "$1" != exec ] || shift\nexec "$@"\n',
     "install": 'printf "install %s\\n" "$*" >>"$RC_LOG.install"\n'
                'for last in "$@"; do :; done\nmkdir -p "$last"\n',
     "logger": 'cat >>"$RC_LOG"\n',
