@@ -7,6 +7,7 @@ import tempfile
 import unittest
 from unittest import mock
 
+from qualvosec import paths
 from qualvosec.client import rootcall
 from qualvosec.command import Result
 
@@ -50,6 +51,16 @@ class Argv(unittest.TestCase):
         self.assertIn("doas: is not installed", rootcall.missing("doas"))
 
 
+    def test_a_person_is_told_a_command_that_this_system_has(self) -> None:
+        program = os.path.join(paths.SBIN_DIR, "qualvosec")
+        told = {system: rootcall.as_user("q", "once", system) for system in ("Linux", "NetBSD")}
+        self.assertEqual(told, {"Linux": "su -s /bin/sh q -c '%s once'" % program,
+                                "NetBSD": "su -m q -c '%s once'" % program})
+        self.install("sudo")
+        self.assertEqual(rootcall.as_user("q", "once"), "sudo -u q %s once" % program)
+        self.assertTrue(os.path.isabs(program))
+
+
 class Replies(unittest.TestCase):
     def test_a_whole_reply_is_taken_over(self) -> None:
         found = rootcall.read_reply(answered(json.dumps(
@@ -74,7 +85,7 @@ class Replies(unittest.TestCase):
         found = rootcall.read_reply(answered(b"", 1, b"sudo: a password is required\n"),
                                     "/usr/bin/sudo")
         self.assertEqual(found.reason, "sudo refused the helper (sudo: a password is required): "
-                                       "check /etc/sudoers.d/qualvosec")
+                                       "check the rule in sudoers.d/qualvosec")
         found = rootcall.read_reply(answered(b"", 1, b"doas: Operation not permitted\n"), "/x/doas")
         self.assertIn("check the rule in doas.conf", found.reason)
 

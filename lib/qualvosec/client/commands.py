@@ -302,7 +302,7 @@ def _configtest(args: argparse.Namespace) -> int:
     if not fqdn:
         faults.append("fqdn: this host has no name that can be trusted: set it")
     try:
-        check_owner(config.state_dir, "qualvosec -c %s configtest" % config.path)
+        check_owner(config.state_dir, "-c %s configtest" % config.path)
     except StartError as error:
         faults.append(str(error))
     if config.allowed_signers and signature.obstacle():
@@ -337,7 +337,7 @@ def _try_helper(argv: Tuple[str, ...]) -> List[str]:
 
 def _reset(args: argparse.Namespace) -> int:
     config = configuration.read(args.config)
-    check_owner(config.state_dir, "qualvosec -c %s reset %s" % (config.path, args.what))
+    check_owner(config.state_dir, "-c %s reset %s" % (config.path, args.what))
     lock = take_lock(config.state_dir)
     try:
         if args.what == "serial":

@@ -26,6 +26,7 @@ from qualvosec import paths
 from qualvosec.client import config as configuration
 from qualvosec.client import health
 from qualvosec.client import packages
+from qualvosec.client import rootcall
 from qualvosec.client.config import Config
 from qualvosec.client.config import ConfigError
 from qualvosec.client.loop import Engine
@@ -82,8 +83,11 @@ def _end(text: str, code: int) -> int:
     return code
 
 
-def check_owner(state_dir: str, command: str, uid: int = os.geteuid()) -> None:
-    """Refuse to work on a state directory of another user; raises StartError with the way out."""
+def check_owner(state_dir: str, arguments: str, uid: int = os.geteuid()) -> None:
+    """Refuse to work on a state directory of another user; raises StartError with the way out.
+
+    `arguments` are those with which this program was started.
+    """
     try:
         info = os.lstat(state_dir)
     except OSError as error:
@@ -93,8 +97,8 @@ def check_owner(state_dir: str, command: str, uid: int = os.geteuid()) -> None:
         raise StartError("state_dir %s: is not a directory" % state_dir)
     if info.st_uid != uid:
         owner = user_name(info.st_uid)
-        raise StartError("state_dir %s: belongs to %s, this is %s: use: sudo -u %s %s" % (
-            state_dir, owner, user_name(uid), owner, command))
+        raise StartError("state_dir %s: belongs to %s, this is %s: use: %s" % (
+            state_dir, owner, user_name(uid), rootcall.as_user(owner, arguments)))
     if info.st_mode & 0o022:
         raise StartError("state_dir %s: others may write to it: chmod 0700 %s"
                          % (state_dir, state_dir))
@@ -198,7 +202,7 @@ class Daemon:
 
     def __init__(self, config: Config) -> None:
         """Prepare; raises StartError, WindowError or FileError."""
-        check_owner(config.state_dir, "qualvosec -c %s" % config.path)
+        check_owner(config.state_dir, "-c %s" % config.path)
         log.configure(config.log_handler, config.log_level)
         use_zone(config)
         self._selector = selectors.DefaultSelector()

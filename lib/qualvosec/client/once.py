@@ -45,7 +45,7 @@ class FetchError(Exception):
 
 def run(config: Config) -> int:
     """Fetch, decide, act once and wait for the end of what was started; returns 0 or 1."""
-    check_owner(config.state_dir, "qualvosec -c %s once" % config.path)
+    check_owner(config.state_dir, "-c %s once" % config.path)
     use_zone(config)
     lock = take_lock(config.state_dir)
     try:

@@ -65,6 +65,20 @@ def argv(privilege: str, system: str = os.uname()[0]) -> Tuple[str, ...]:
     return ()
 
 
+def as_user(owner: str, arguments: str, system: str = os.uname()[0]) -> str:
+    """Return the command by which root starts qualvosec as `owner`, for a person to type.
+
+    By its absolute path: the one that sudo searches may lack /usr/local/sbin (sudoers(5),
+    secure_path). Where there is no sudo, su(1) needs a shell instead of the user's own:
+    -m has FreeBSD and NetBSD take root's.
+    """
+    program = os.path.join(paths.SBIN_DIR, "qualvosec")
+    if any(os.access(path, os.X_OK) for path in _TOOLS["sudo"]):
+        return "sudo -u %s %s %s" % (owner, program, arguments)
+    shell = "-m" if system in ("FreeBSD", "NetBSD", "DragonFly") else "-s /bin/sh"
+    return "su %s %s -c '%s %s'" % (shell, owner, program, arguments)
+
+
 def missing(privilege: str) -> str:
     """Return the line that explains an empty argv()."""
     if privilege == "socket":
@@ -110,6 +124,6 @@ def _silence(ended: Result, tool: str) -> str:
     said = safe(lines[-1].strip()) or "exit status %d" % ended.returncode
     name = os.path.basename(tool)
     if name in ("sudo", "doas"):
-        rule = "/etc/sudoers.d/qualvosec" if name == "sudo" else "the rule in doas.conf"
-        return "%s refused the helper (%s): check %s" % (name, said, rule)
+        rule = "sudoers.d/qualvosec" if name == "sudo" else "doas.conf"
+        return "%s refused the helper (%s): check the rule in %s" % (name, said, rule)
     return "helper: gave no answer (%s)" % said
