@@ -105,7 +105,7 @@ def _parser(kind: Type[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     parser = kind(
         prog="qualvosec", description="Patches this host in the windows that a manifest names. "
         "Without a command: the daemon, in the foreground.")
-    parser.add_argument("-c", dest="config", metavar="FILE",
+    parser.add_argument("-c", "--config", metavar="FILE",
                         default=os.path.join(paths.CONFIG_DIR, "qualvosec.conf"),
                         help="configuration (%(default)s)")
     parser.add_argument("--version", action="version", version="qualvosec " + paths.VERSION)

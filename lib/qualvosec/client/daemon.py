@@ -62,7 +62,7 @@ def main(argv: List[str]) -> int:
         return 0
     path = os.path.join(paths.CONFIG_DIR, "qualvosec.conf")
     if argv:
-        if argv[0] != "-c" or len(argv) != 2:
+        if argv[0] not in ("-c", "--config") or len(argv) != 2:
             sys.stderr.write(USAGE)
             return 2
         path = os.path.abspath(argv[1])
