@@ -15,6 +15,7 @@ from qualvosec.admin import commands as admin_commands
 from qualvosec.admin import config as admin
 from qualvosec.client import config as client
 from qualvosec.manifest import document
+from qualvosec.server import config as server
 
 from tests import ROOT
 
@@ -61,6 +62,14 @@ class Works(unittest.TestCase):
         config = admin.read(self.path("qualvosec_admin.conf"))
         self.assertEqual(config.source(), "https://patching.example.org/patch.yaml")
         self.assertEqual(config.log_file_path, ("/var/log/nginx/access.log",))
+
+    def test_server_configuration_wants_its_directory_named_and_nothing_else(self) -> None:
+        text = text_of(self.path("qualvosec_server.conf"))
+        config = server.parse(text)
+        self.assertEqual((config.listener, config.port), ("127.0.0.1", 8037))
+        with self.assertRaisesRegex(server.ConfigError, "^root: is not set: name the directory"):
+            server.check(config)
+        server.check(server.parse(text + "root: %s\n" % FOLDER))
 
     def test_original_clients_are_seen_in_the_access_log_beside_new_ones(self) -> None:
         out, err = io.StringIO(), io.StringIO()
