@@ -170,6 +170,9 @@ class Installation(unittest.TestCase):
                      'SERVICE_USER = "_qualvosec"'):
             self.assertIn("\n%s\n" % line, text)
         self.assertRegex(text, '\nPYTHON = "/[^"]+"\n')
+        config = found["usr/pkg/etc/qualvosec/qualvosec.conf"][1].decode()
+        for line in ("#state_dir: /var/db/q", "#ca_file: /usr/pkg/etc/qualvosec/ca.pem"):
+            self.assertIn("\n%s\n" % line, config)
         doas = found["usr/share/doc/qualvosec/examples/doas.conf"][1].decode()
         self.assertIn("permit nopass _qualvosec as root cmd "
                       "/usr/libexec/qualvosec/qualvosec-helper args\n", doas)
@@ -191,6 +194,10 @@ class Installation(unittest.TestCase):
         code, output = self.make("install", *self.in_place())
         self.assertEqual(code, 0, output)
         self.assertIn("make install-users", output)
+        if sys.platform.startswith("linux"):
+            # systemd does not look there by itself.
+            self.assertIn(" systemctl enable --now %s/usr/lib/systemd/system/qualvosec.service\n"
+                          % self.folder, output)
         evil = os.path.join(self.folder, "evil")
         os.mkdir(evil)
         for name in ("os.py", "json.py", "argparse.py", "sitecustomize.py"):
@@ -219,6 +226,19 @@ class Installation(unittest.TestCase):
             self.assertEqual(handle.read(), "# mine\n")
         with open(config + ".sample", encoding="utf-8") as handle:
             self.assertIn("server:", handle.read())
+
+    def test_what_other_programs_are_told_is_the_administrators_as_well(self) -> None:
+        stage = self.copy()
+        names = [name for name in tree(stage) if name.startswith("etc/") and
+                 name.startswith(("etc/logrotate.d/", "etc/needrestart/"))
+                 and not name.endswith("/")]
+        self.assertEqual(len(names), 2)
+        for name in names:
+            with open(os.path.join(stage, name), "w", encoding="utf-8") as handle:
+                handle.write("# mine\n")
+        self.stage("stage")
+        for name in names:
+            self.assertEqual(tree(stage)[name][1], b"# mine\n", name)
 
     def test_module_of_an_older_version_does_not_stay(self) -> None:
         stage = self.copy()

@@ -225,6 +225,12 @@ install_programs() {
     done
 }
 
+# What is shown as a default has to be that of this installation.
+place_config() { # NAME TARGET
+    place 0644 "etc/$1" "$DESTDIR$2" -e "s|/etc/qualvosec/|$CONFDIR/|" \
+        -e "s|/var/lib/qualvosec\$|$STATEDIR|"
+}
+
 # A configuration that is there belongs to the administrator; the sample beside
 # it always shows what this version knows.
 install_configs() {
@@ -232,9 +238,9 @@ install_configs() {
     folder "$DESTDIR$CONFDIR"
     folder "$DESTDIR$SAMPLEDIR"
     configs | while read -r name; do
-        place 0644 "etc/$name" "$DESTDIR$SAMPLEDIR/$name.sample"
+        place_config "$name" "$SAMPLEDIR/$name.sample"
         if [ ! -e "$DESTDIR$CONFDIR/$name" ]; then
-            place 0644 "etc/$name" "$DESTDIR$CONFDIR/$name"
+            place_config "$name" "$CONFDIR/$name"
         fi
     done
     if wanted admin; then
@@ -338,8 +344,14 @@ install_services() {
     done
 }
 
+# Of these files, those that an administrator may change are configuration as well.
 install_extras() {
     extras | while read -r where source name; do
+        case $where in
+        "$NEEDRESTARTDIR" | "$LOGROTATEDIR" | "$NEWSYSLOGDIR")
+            [ ! -e "$DESTDIR$where/$name" ] || continue
+            ;;
+        esac
         folder "$DESTDIR$where"
         place 0644 "$source" "$DESTDIR$where/$name" \
             -e "s|^u qualvosec |u $SERVICEUSER |" -e "s|^u qualvosec-server |u $SERVERUSER |" \
@@ -364,8 +376,15 @@ next_steps() {
         netbsd) say "  echo qualvosec=YES >>/etc/rc.conf && service qualvosec start" ;;
         openrc) say "  rc-update add qualvosec && rc-service qualvosec start" ;;
         *)
+            unit=qualvosec
+            case $UNITDIR in
+            /etc/systemd/system | /lib/systemd/system | /usr/lib/systemd/system) ;;
+            /usr/local/lib/systemd/system) ;;
+            # Where systemd does not look by itself: systemctl(1), enable.
+            *) unit=$UNITDIR/qualvosec.service ;;
+            esac
             [ -z "$UNITDIR" ] ||
-                say "  systemctl daemon-reload && systemctl enable --now qualvosec"
+                say "  systemctl daemon-reload && systemctl enable --now $unit"
             ;;
         esac
         say "Where doas is used instead of sudo: see $DOCDIR/examples/doas.conf"
@@ -428,6 +447,9 @@ nologin() {
 make_user() { # NAME DESCRIPTION
     if id -u "$1" >/dev/null 2>&1; then
         say "user $1 is there"
+        if command -v getent >/dev/null && ! getent group "$1" >/dev/null; then
+            fail "group $1: is missing, and the service needs it: make it, then try again"
+        fi
         return
     fi
     if command -v pw >/dev/null; then # FreeBSD
