@@ -11,7 +11,8 @@ git rev-parse -q --verify HEAD >/dev/null || {
     echo "make dist: needs a git checkout: take the tarball as it is" >&2
     exit 1
 }
-trap 'rm -f "$target.new"' EXIT
+trap 'rm -f "$target.tar" "$target.new"' EXIT
 git -c tar.umask=0022 -c core.autocrlf=false archive --format=tar --prefix="qualvosec-$version/" \
-    HEAD | gzip -9n >"$target.new"
+    HEAD >"$target.tar"
+gzip -9n <"$target.tar" >"$target.new"
 mv "$target.new" "$target"
