@@ -161,6 +161,16 @@ class Options(unittest.TestCase):
         named = re.findall(r"\] ((?:[a-z]+\|)+[a-z]+) ", daemon.USAGE)[0].split("|")
         self.assertEqual(sorted(named), sorted(client_commands._COMMANDS))
 
+    def test_both_names_of_the_configuration_start_the_daemon_and_its_commands(self) -> None:
+        missing = "/nonexistent/q.conf: no such file or directory: write it"
+        for option in ("-c", "--config"):
+            for words, code in (((), 2), (("status",), 3), (("configtest",), 2)):
+                found = run("qualvosec", option, "/nonexistent/q.conf", *words)
+                self.assertEqual(found[0], code, found)
+                self.assertIn(missing, found[1])
+                self.assertEqual("cannot start" in found[1], not words, found)
+            self.assertEqual(run("qualvosec", option), (2, daemon.USAGE))
+
     def test_what_reset_takes_is_explained(self) -> None:
         item = [item for item in mdoc.items("qualvosec.8", "COMMANDS")
                 if item.named("Cm")[0] == "reset"][0]
