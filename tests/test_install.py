@@ -289,6 +289,24 @@ class Installation(unittest.TestCase):
         self.assertNotEqual(code, 0)
         self.assertIn("leave DESTDIR empty", output)
 
+    def test_interpreter_that_is_none_is_one_clear_line_and_installs_nothing(self) -> None:
+        other = os.path.join(self.folder, "python2")
+        with open(other, "w", encoding="ascii") as handle:
+            handle.write("#!/bin/sh\nexit 2\n")
+        os.chmod(other, 0o755)
+        stage = os.path.join(self.folder, "stage")
+        for python, what in (("no-such-python", "is not there: install Python 3.6"),
+                             (other, "is no Python 3.6"), ("true", "is no Python 3.6")):
+            done = subprocess.run(
+                [MAKES[0], "-s", "install", "DESTDIR=" + stage, "PYTHON=" + python], cwd=ROOT,
+                timeout=60, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT, env={"PATH": os.environ.get("PATH", os.defpath)})
+            told = done.stdout.decode()
+            self.assertNotEqual(done.returncode, 0)
+            self.assertIn("install: %s: %s" % (python, what), told)
+            self.assertNotIn("not found", told)
+            self.assertFalse(os.path.exists(stage))
+
     @unittest.skipUnless(os.geteuid() == 0, "only root's installation checks the interpreter")
     def test_interpreter_that_others_could_change_is_refused_as_root(self) -> None:
         loose = os.path.join(self.folder, "python3")

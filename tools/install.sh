@@ -173,11 +173,17 @@ place() { # MODE SOURCE TARGET [SED ...]
 }
 
 find_interpreter() {
-    if [ -n "$DESTDIR" ] || [ "$(id -u)" -ne 0 ] || [ "$TRUST_PYTHON" = yes ]; then
-        interpreter=$("$PYTHON" -IBS tools/interpreter.py) || exit 1
-    else
-        interpreter=$("$PYTHON" -IBS tools/interpreter.py trusted) || exit 1
-    fi
+    command -v "$PYTHON" >/dev/null ||
+        fail "$PYTHON: is not there: install Python 3.6 or newer, or name it with PYTHON="
+    trusted=trusted
+    if [ -n "$DESTDIR" ] || [ "$(id -u)" -ne 0 ] || [ "$TRUST_PYTHON" = yes ]; then trusted=; fi
+    # 1: it has told why. Anything else is not the answer of a Python 3.
+    interpreter=$("$PYTHON" -IBS tools/interpreter.py $trusted) || {
+        [ $? -ne 1 ] || exit 1
+        interpreter=
+    }
+    [ -n "$interpreter" ] ||
+        fail "$PYTHON: is no Python 3.6 or newer: name another with PYTHON="
 }
 
 install_modules() {
@@ -264,8 +270,9 @@ install_sudoers() {
     # sudo skips names with a dot: the new rule is checked before it counts.
     new=$DESTDIR$SUDOERSDIR/.qualvosec.check
     place 0440 etc/sudoers.d/qualvosec "$new" -e "$helper_sed" -e "s|^qualvosec |$SERVICEUSER |"
-    if command -v visudo >/dev/null; then
-        visudo -c -q -f "$new" || fail "$new: visudo refuses it"
+    if command -v visudo >/dev/null && ! visudo -c -q -f "$new"; then
+        rm -f "$new"
+        fail "$SUDOERSDIR/qualvosec: visudo refuses the rule: with doas give SUDOERSDIR="
     fi
     mv -f "$new" "$DESTDIR$SUDOERSDIR/qualvosec"
 }
