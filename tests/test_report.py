@@ -111,6 +111,11 @@ class PageTest(unittest.TestCase):
         self.assertIn("No hosts", page([]))
         self.assertIn("Nothing needs a person", page([row()]))
 
+    def test_a_fleet_of_which_nobody_can_tell_is_not_said_to_need_nobody(self):
+        text = page([row(), row("b.example.org", status="unknown")])
+        self.assertNotIn("Nothing needs", text)
+        self.assertIn("<h2>Unknown: 1 host; nothing else needs a person</h2>", text)
+
 
 class FormatsTest(unittest.TestCase):
 

@@ -23,6 +23,7 @@ from qualvosec.admin import facts
 from qualvosec.admin.overview import Row
 from qualvosec.admin.pageparts import SCRIPT
 from qualvosec.admin.pageparts import STYLE
+from qualvosec.admin.terminal import count
 from qualvosec.safetext import safe
 
 DAY_S = 86400
@@ -101,7 +102,10 @@ def _persons(found: Sequence[Mapping[str, Any]]) -> str:
         if facts.level(fact["status"]) == facts.BAD:
             names.setdefault(fact["status"], []).append(fact["system"])
     if not names:
-        return "<h2>Nothing needs a person</h2>\n"
+        unknown = sum(fact["status"] == "unknown" for fact in found)
+        return "<h2>%s</h2>\n" % ("Unknown: %s; nothing else needs a person"
+                                  % count(unknown, "host") if unknown
+                                  else "Nothing needs a person")
     out = ["<h2>These need a person</h2>\n"]
     ordered = sorted(names, key=lambda status: (-len(names[status]), status))
     for status in ordered[:MAX_STATUSES]:
