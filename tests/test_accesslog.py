@@ -10,10 +10,12 @@ import lzma
 import os
 import random
 import shutil
+import sys
 import tempfile
 import time
 import tracemalloc
 import unittest
+from unittest import mock
 
 from qualvosec import useragent
 from qualvosec.admin import accesslog
@@ -170,6 +172,13 @@ class ReadTest(Scratch):
             # What is behind an archive is a fault to gzip alone.
             self.assertEqual((log.sightings, len(log.faults)),
                              (100, int(pack is gzip.compress)), pack)
+
+    def test_an_archive_that_this_python_cannot_read_is_a_fault(self):
+        path = self.write("a.xz", lzma.compress(line().encode("ascii")))
+        with mock.patch.dict(sys.modules, {"lzma": None}):
+            log = accesslog.read([path, self.write("good", line("b.example.org"))])
+        self.assertEqual((log.faults, list(log.hosts)), (
+            (path + ": this Python was built without lzma: unpack the file",), ["b.example.org"]))
 
     def test_a_missing_file_is_a_fault(self):
         log = accesslog.read([os.path.join(self.folder, "none")])

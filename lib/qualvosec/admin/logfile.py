@@ -71,8 +71,12 @@ class _Archive(io.RawIOBase):
 
     def __init__(self, module: str, raw: BinaryIO) -> None:
         super().__init__()
-        # Most logs that are read are plain, and these take time to load.
-        self._file = importlib.import_module(module).open(raw, "rb")
+        try:
+            # Most logs that are read are plain, and these take time to load.
+            self._file = importlib.import_module(module).open(raw, "rb")
+        except ImportError:
+            # An optional part of Python, where the library was not there to build it.
+            raise OSError("this Python was built without %s: unpack the file" % module) from None
         self.fault: Optional[Exception] = None
 
     def readable(self) -> bool:
