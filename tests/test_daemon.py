@@ -440,6 +440,21 @@ class Once(DaemonCase):
         self.assertEqual(self.decision(), "decision: wait: window %s is in phase patching, only "
                          "root can tell more" % opening.id)
 
+    def test_a_signature_that_has_been_bad_for_fifteen_minutes_is_told(self) -> None:
+        self.configure(allowed_signers="/etc/signers")
+        self.edge.publish(Policy(patch=False), serial=7, signature="good")
+        self.run_once("once")
+        self.edge.fail_fetch("the signature does not verify", signature="bad")
+        self.assertEqual(self.run_once("once")[0], 0)
+        with open(self.path("state/policy.json"), encoding="ascii") as stream:
+            value = json.load(stream)
+        value["accepted"] -= 901
+        self.edge.write("state/policy.json", json.dumps(value))
+        code, _, said = self.run_once("once")
+        self.assertEqual(code, 1)
+        self.assertIn("qualvosec: no newer manifest was accepted, the last one stays in force: "
+                      "the signature does not verify", said)
+
     def test_what_is_wrong_is_told_and_ends_with_one(self) -> None:
         self.edge.publish(None, "unlisted")
         code, _, said = self.run_once("once")

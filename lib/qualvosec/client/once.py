@@ -73,6 +73,9 @@ def _work(engine: Engine, selector: selectors.BaseSelector) -> None:
 
 def _tell(engine: Engine) -> int:
     situation = engine.situation(int(time.time()))
+    if situation.distrusted:
+        # The one who looked before is gone: it has been so since the last good answer, at most.
+        situation = situation._replace(distrusted=situation.pace.success or situation.distrusted)
     bad = [finding for finding in condition.findings(situation) if finding.bad]
     sys.stdout.write("%s\n" % (situation.waiting or "nothing to do"))
     for finding in bad:
