@@ -131,6 +131,14 @@ class Plans:
         self.assertTrue(plan.security_known)
         self.assertIn(base.Package("qv-sec", "1.0-1", "1.0-3", True), plan.install)
 
+    def test_what_the_plugin_versionlock_holds_is_held_by_the_administrator(self: Both) -> None:
+        self.write("etc/dnf/plugins/versionlock.list", "# Added\nqv-swap-0:1.0-1.*\n"
+                   "!qv-newname-0:1.0-1.*\nkernel-0:5.14.0-1.*\n\nrubbish\n")
+        plan = self.manager.plan(base.Selection())
+        self.assertEqual(self.why(plan), {
+            "qv-swap": (base.KEPT, "held by the administrator"),
+            "qv-newname": (base.KEPT, "needs the removal of qv-oldname")})
+
     def test_what_dnf_conf_excludes_is_held_by_the_administrator(self: Both) -> None:
         self.answer_upgrades("", "{}" if self.folder == "dnf5" else "")
         plan = self.manager.plan(base.Selection())

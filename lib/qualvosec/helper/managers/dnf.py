@@ -17,9 +17,11 @@ from typing import Sequence
 from typing import Set
 from typing import Tuple
 
+from qualvosec import files
 from qualvosec.helper.managers import base
 from qualvosec.helper.managers import dnf_text as text
 from qualvosec.helper.managers import locks
+from qualvosec.helper.managers import names
 from qualvosec.helper.managers import rpm
 from qualvosec.helper.managers import settle
 from qualvosec.helper.managers import system
@@ -31,6 +33,7 @@ PID_FILES = ("/var/lib/dnf/rpmdb_lock.pid", "/var/cache/dnf/metadata_lock.pid",
 TRANSACTION_LOCK = "/run/dnf/rpmtransaction.lock"
 # dnf5 5.4 holds it from its start to its end; the second place is that of 5.4.0 to 5.4.2.
 SYSTEM_LOCKS = ("/var/lib/dnf/system-repo.lock", "/usr/lib/sysimage/libdnf5/system-repo.lock")
+VERSION_LOCKS = "/etc/dnf/plugins/versionlock.list"
 EVERY_REPOSITORY = "--setopt=*.skip_if_unavailable=0"
 _FIELDS = "%{name} %{epoch} %{version} %{release} %{arch} %{repoid}"
 _LOCKED = re.compile(r"already locked by|Waiting for process with pid|Waiting for a lock"
@@ -88,7 +91,8 @@ class Dnf(rpm.RpmManager):
         offered = self._upgrades([])
         every = self._upgrades(["--disableexcludes=all"])
         updates = _updates(every + offered, installed, own)
-        held = set(updates) - set(_updates(offered, installed, own))
+        held = set(updates) - set(_updates(offered, installed, own)) | names.expand(
+            self._version_locked(), updates)[0]
         known = False
         if detail or selection.security_only:
             urgent = self._advisories(["--updates", "--security"])
@@ -98,6 +102,15 @@ class Dnf(rpm.RpmManager):
                     updates[name] = updates[name]._replace(security=True)
         return self.settled(selection, settle.Pending(updates, installed, known, held, own=own),
                             lambda excluded: self._simulate(excluded, installed, own))
+
+    def _version_locked(self) -> List[str]:
+        """Return what the plugin versionlock holds: repoquery shows it all the same."""
+        try:
+            data = files.read_bounded(os.path.realpath(self.path(VERSION_LOCKS)), 1 << 20)
+        except files.FileError:
+            # Only a reason is lost: dnf itself obeys the plugin.
+            return []
+        return text.parse_version_locks(data.decode("utf-8", "replace"))
 
     def _simulate(self, excluded: Set[str], installed: Dict[str, str],
                   own: str) -> settle.Simulation:

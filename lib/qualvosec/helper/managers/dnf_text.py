@@ -23,6 +23,7 @@ _SKIPPED = {"Skipping packages with conflicts": "conflicts with an installed pac
 _HEADING = re.compile(r"([A-Z][A-Za-z ]+):")
 _REPLACING = re.compile(r" +replacing +(\S+)")
 _COLUMNS = 5  # name, architecture, version, repository, size
+_LOCKED = re.compile(r"([^!#\s]\S*?)-[^-\s]+-[^-\s]+")
 _NEVRA = re.compile(r"(\S+)-((?:[0-9]+:)?[^-\s]+-[^-\s]+)\.([A-Za-z0-9_]+)")
 
 
@@ -104,6 +105,12 @@ def parse_upgrades(text: str) -> List[Item]:
 def parse_updateinfo(text: str) -> List[Item]:
     """Read `updateinfo list`: the last word of a line is the package."""
     return [nevra(line.split()[-1]) for line in text.splitlines() if len(line.split()) >= 3]
+
+
+def parse_version_locks(text: str) -> List[str]:
+    """Read versionlock.list: names and patterns; what bars a version (!) holds no package."""
+    rows = [_LOCKED.fullmatch(line.strip()) for line in text.splitlines()]
+    return [row.group(1) for row in rows if row]
 
 
 def parse_advisories(text: str) -> List[Item]:
