@@ -106,6 +106,9 @@ class RealHost(unittest.TestCase):
         return count
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
+        # An absolute link of the system leads into the machine itself.
+        if not os.path.realpath(self.root + path).startswith(os.path.realpath(self.root) + "/"):
+            self.fail("%s: a link out of the system: remove it first" % path)
         os.makedirs(os.path.dirname(self.root + path), exist_ok=True)
         with open(self.root + path, "w", encoding="utf-8") as file:
             file.write(text)

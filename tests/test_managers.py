@@ -7,6 +7,7 @@ import re
 import unittest
 from typing import Dict
 from typing import Tuple
+from unittest import mock
 
 from qualvosec import command
 from qualvosec.helper import managers
@@ -103,6 +104,24 @@ class Calls(fakemanager.Case):
         manager = base.Manager(self.world._replace(run=lambda *args, **options: cut))
         with self.assertRaisesRegex(base.ManagerError, "rpm: answers with more than"):
             manager.call(["/usr/bin/rpm", "-qa"], {})
+
+
+    def test_without_room_for_its_output_nothing_that_changes_the_system_is_started(self) -> None:
+        space = os.statvfs(self.root)
+        fields = ("f_blocks", "f_bfree", "f_frsize")
+        manager = base.Manager(self.world)
+        for blocks, free, is_full in ((1000, 0, True), (1000, 255, True), (1000, 256, False),
+                                      (0, 0, False)):
+            told = mock.Mock(spec=space, **dict(zip(fields, (blocks, free, 4096))))
+            argv = ["/usr/bin/apt-get", "upgrade"]
+            self.fake.expect(argv)
+            with mock.patch("os.fstatvfs", return_value=told):
+                if is_full:
+                    with self.assertRaisesRegex(base.Refused, "run.log: no space left"):
+                        manager.call(argv, fakemanager.ENVIRONMENT, logged=True)
+                else:
+                    manager.call(argv, fakemanager.ENVIRONMENT, logged=True)
+        self.assertEqual(len(self.fake.calls), 2)
 
 
 class Documentation(unittest.TestCase):

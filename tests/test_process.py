@@ -44,6 +44,18 @@ class Clean(unittest.TestCase):
                          "('TERM', 'dumb')] / 0o22 [] 0 True")
 
 
+    def test_a_limit_that_cannot_be_lifted_is_one_line_and_no_run(self) -> None:
+        script = ("import sys\nsys.path.insert(0, %r)\nfrom unittest import mock\n"
+                  "from qualvosec.helper import process\n"
+                  "with mock.patch('os.geteuid', return_value=0), "
+                  "mock.patch('resource.setrlimit', side_effect=ValueError):\n"
+                  "    process.clean()\nprint('goes on')\n" % LIB)
+        done = subprocess.run([sys.executable, "-ISB", "-c", script], check=False,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (
+            1, b"", b"qualvosec-helper: limits: cannot be lifted, see ulimit -Ha: set none\n"))
+
+
 class Trust(unittest.TestCase):
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory()

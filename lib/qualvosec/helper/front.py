@@ -70,8 +70,7 @@ def _serve(request: requests.Request, host: Host) -> Reply:
     config = configs.read(path) if host.euid == 0 or os.access(path, os.R_OK) else configs.Config()
     if request.op not in config.allow:
         raise base.Refused("%s: not allowed by helper.conf" % request.op)
-    work = {"check": _check, "status": _status}.get(request.op, _start)
-    return work(request, host, config)
+    return {"check": _check, "status": _status}.get(request.op, _start)(request, host, config)
 
 
 def _check(request: requests.Request, host: Host, config: configs.Config) -> Reply:

@@ -36,7 +36,11 @@ def clean() -> None:
     if os.geteuid() == 0:
         for limit in _LIMITS:
             # A file size limit set by the caller would end dpkg in the middle of a package.
-            resource.setrlimit(limit, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+            try:
+                resource.setrlimit(limit, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+            except ValueError:
+                # Root of a container may lack the capability.
+                sys.exit("qualvosec-helper: limits: cannot be lifted, see ulimit -Ha: set none")
 
 
 def admitted(fd: int) -> int:

@@ -169,8 +169,7 @@ class Transaction:
                         % (self.request.op, self.request.window, outcome, reason))
         if self.request.op == "reboot":
             return self._save(reboot_refused=reason[:500], reboot_requested=0)
-        reasons = None
-        clean = outcome == "unsupported"
+        clean, reasons = outcome == "unsupported", None
         if not clean:
             try:
                 fault = self.manager.broken()

@@ -29,6 +29,7 @@ REFRESH_S = 1800   # for the lists alone, where no window is the limit
 MAX_ROWS = 1500
 MAX_TEXT = 128
 LOG_TAIL_BYTES = 1 << 18
+LOG_ROOM_BYTES = 1 << 20
 ANSWER_BYTES = 8 << 20
 PROGRAM_DIRS = ("usr/bin", "usr/sbin", "bin", "sbin", "usr/local/sbin", "usr/pkg/bin")
 
@@ -156,6 +157,12 @@ class World(NamedTuple):
     stopped: Callable[[], bool] = lambda: False
 
 
+def _is_full(fd: int) -> bool:
+    """Say whether the file system of the file has less than LOG_ROOM_BYTES free for root."""
+    space = os.fstatvfs(fd)
+    return space.f_blocks > 0 and space.f_bfree * space.f_frsize < LOG_ROOM_BYTES
+
+
 class Manager:
     """One package manager; `until` is always an epoch second after which nothing may wait."""
 
@@ -237,6 +244,9 @@ class Manager:
         deadline = max(1.0, until - self.world.now()) if until else None
         log_fd = self.world.log_fd if logged else None
         start = os.fstat(log_fd).st_size if log_fd is not None else 0
+        if log_fd is not None and _is_full(log_fd):
+            # What cannot write its output ends in the middle of what it does.
+            raise Refused("run.log: no space left for the output: make room")
         try:
             result = self.world.run(argv, env, deadline_s=deadline, limit=ANSWER_BYTES,
                                     log_fd=log_fd)
