@@ -75,6 +75,11 @@ else
 fi
 say "two builds: $(($(date +%s) - start)) s"
 
+# In the source itself CMake would replace the Makefile.
+copy "$work/inside"
+if (cd "$work/inside" && cmake . >/dev/null 2>&1); then fault "cmake . is not refused"; fi
+cmp -s Makefile "$work/inside/Makefile" || fault "cmake . replaces the Makefile"
+
 mkdir "$work/packages"
 cp "$work"/one/out/*.deb "$work"/one/out/*.rpm "$work/packages/"
 cd "$work/packages"
