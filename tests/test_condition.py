@@ -136,6 +136,13 @@ class StatusLine(unittest.TestCase):
             0, "QUALVOSEC OK - last run ok in window 20261118T0315Z, next start "
                "2026-11-25T03:15:00Z | upgraded=4 kept=0 pending=0\n"))
 
+    def test_a_bar_in_a_reason_begins_no_numbers(self) -> None:
+        state = ran("failed")
+        state = state._replace(last=state.last._replace(reason="mta: depends: exim4 | postfix"))
+        code, text = self.line(situation(state=state))
+        self.assertEqual((code, text.count("|")), (2, 1))
+        self.assertIn("exim4 / postfix | upgraded=", text)
+
     def test_worth_knowing_is_a_warning_and_wrong_is_critical(self) -> None:
         code, text = self.line(situation(veto="a\x1b[2Jb"))
         self.assertEqual((code, text), (1, "QUALVOSEC WARNING - vetoed on this host: a\\x1b[2Jb\n"))
