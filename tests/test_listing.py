@@ -329,6 +329,17 @@ class AdoptTest(FleetCase):
         self.assertEqual((code, err), (1, "qualvosec-admin: patch=true: no such file: see "
                                           "log_file_path\n"))
 
+    def test_names_may_come_by_stdin(self):
+        with mock.patch("sys.stdin", io.TextIOWrapper(io.BytesIO(b"# seen\nNew.example.org\n"))):
+            code, out, err = self.run_admin("adopt", "-", "patch=true", "weekday=5", "hour=3")
+        self.assertEqual((code, out, err), (0, "added new.example.org: %s\n" % self.manifest, ""))
+
+    def test_a_log_that_cannot_be_read_is_told_when_a_host_was_not_seen(self):
+        code, out, err = self.run_admin("adopt", "new.example.org", "--log", "/nonexistent.log")
+        self.assertEqual((code, out), (1, ""))
+        self.assertIn("/nonexistent.log: no such file", err)
+        self.assertIn("was not seen", err)
+
     def test_a_host_that_was_not_seen_or_is_listed_is_refused_and_nothing_changes(self):
         for name, reason in (("typo.example.org", "not seen"), ("silent.example.org", "not seen"),
                              ("good.example.org", "already")):

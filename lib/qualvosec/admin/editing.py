@@ -119,10 +119,10 @@ def add_hosts(options: argparse.Namespace, terminal: Terminal) -> int:
     fields.update(given)
     ordered = {field: fields[field] for field in _FIELDS if field in fields}
     ordered.update(fields)
-    hosts = _hosts(names)
+    chosen = hosts(names)
 
     def make(manifest: Source, today: int) -> Edit:
-        return edit.add(manifest, dict.fromkeys(hosts, ordered), today)
+        return edit.add(manifest, dict.fromkeys(chosen, ordered), today)
 
     return _run(options, terminal, "added", make)
 
@@ -153,7 +153,7 @@ def set_fields(options: argparse.Namespace, terminal: Terminal) -> int:
     return _run(options, terminal, "changed", make)
 
 
-def _hosts(words: Sequence[str]) -> List[str]:
+def hosts(words: Sequence[str]) -> List[str]:
     """Return the hosts that words name, those from stdin in the place of `-`."""
     names: List[str] = []
     for word in words:
@@ -177,10 +177,10 @@ def _chosen(words: Sequence[str], group: str) -> Callable[[Source], List[str]]:
     """Return what finds the hosts that a command is about: named ones, or those of a group."""
     if group and words:
         raise UsageError("--group: hosts are named, too: give one or the other")
-    hosts = _hosts(words) if not group else []
+    named = hosts(words) if not group else []
 
     def choose(manifest: Source) -> List[str]:
-        found = fieldwords.once(edit.members(manifest, group)) if group else hosts
+        found = fieldwords.once(edit.members(manifest, group)) if group else named
         if not found:
             raise AdminError("group %s: no host is in it: see group_membership" % group)
         return found

@@ -228,8 +228,12 @@ def adopt(options: argparse.Namespace, terminal: Terminal) -> int:
     """Add hosts to the manifest that are in the logs and not in it."""
     from qualvosec.admin import editing
     from qualvosec.admin import fieldwords
-    names, _ = fieldwords.split(options.words)
+    words, _ = fieldwords.split(options.words)
+    names = editing.hosts(words)
+    options.words = names + [word for word in options.words if "=" in word]
     found: Fleet = fleet.read(source.settings(options), terminal)
+    for fault in found.log.faults:
+        terminal.warn(fault)
     known = {row.name: row for row in found.rows}
     for name in names:
         row = known.get(fold(name))
@@ -237,6 +241,4 @@ def adopt(options: argparse.Namespace, terminal: Terminal) -> int:
             raise AdminError("%s: was not seen in the logs: use qualvosec-admin add" % name)
         if row.listed:
             raise AdminError("%s: is in the manifest already: use qualvosec-admin set" % name)
-    for fault in found.log.faults:
-        terminal.warn(fault)
     return editing.add_hosts(options, terminal) or (FAILED if found.log.faults else DONE)
