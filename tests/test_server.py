@@ -461,6 +461,11 @@ class Settings(unittest.TestCase):
         got = config.read(path, {"port": 0, "listener": None})
         self.assertEqual((got.root, got.port, got.listener), (folder, 0, "127.0.0.1"))
 
+    def test_a_listener_that_is_empty_or_unprintable_is_refused(self) -> None:
+        for listener in ("", "\udcff", "127.0.0.1\n"):
+            with self.assertRaisesRegex(config.ConfigError, "^listener: '.*' is no address: write"):
+                config.check(config.Config(root="/", listener=listener))
+
 
 class Program(unittest.TestCase):
     """bin/qualvosec-server as a process."""

@@ -87,6 +87,10 @@ def read(path: Optional[str], given: Mapping[str, object]) -> Config:
 
 def check(config: Config) -> Config:
     """Return `config` if its root can be served; raises ConfigError."""
+    # An empty one would be every address of this host.
+    if not config.listener or not config.listener.isprintable():
+        raise ConfigError("listener: %s is no address: write 127.0.0.1, or 0.0.0.0 for every one"
+                          % ascii(config.listener[:80]))
     if not config.root:
         raise ConfigError("root: is not set: name the directory that holds patch.yaml")
     if not os.path.isdir(config.root):
