@@ -55,15 +55,14 @@ class Fleet(NamedTuple):
 
 def read(settings: config.Config, terminal: Terminal) -> Fleet:
     """Read manifest and logs; raises AdminError."""
-    manifest = source.load(settings)
+    name, found = _read_manifest(settings, terminal.now)
     if not settings.log_file_path:
         raise UsageError("log_file_path: is not set: give --log FILE or set it in %s"
                          % os.path.join(paths.CONFIG_DIR, source.CONFIG_NAME))
-    found = document.read(manifest.data, local_day(terminal.now, host_zone))
     faults: List[str] = []
     if found.errors():
         faults.append("%s: has %s: see qualvosec-admin check"
-                      % (manifest.name, count(found.errors(), "fault")))
+                      % (name, count(found.errors(), "fault")))
     logs, absent = logfile.expand(settings.log_file_path)
     faults.extend(absent)
     log = _read_logs(logs, found, terminal)
@@ -73,6 +72,12 @@ def read(settings: config.Config, terminal: Terminal) -> Fleet:
     return Fleet(rows, log, tuple(faults),
                  tuple(overview.notes(log, terminal.now, settings.alive_days)),
                  overview.covers(log, terminal.now, settings.alive_days))
+
+
+def _read_manifest(settings: config.Config, now: int) -> Tuple[str, document.Document]:
+    """Return name and content; not the text, which of a large fleet takes megabytes."""
+    manifest = source.load(settings)
+    return manifest.name, document.read(manifest.data, local_day(now, host_zone))
 
 
 def _read_logs(logs: List[str], found: document.Document, terminal: Terminal) -> Log:

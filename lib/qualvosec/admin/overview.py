@@ -9,7 +9,6 @@ the host says is wrong with it (unhealthy: ...). Where the logs do not cover
 alive_days, silence proves nothing: unknown.
 """
 
-from typing import Dict
 from typing import List
 from typing import Mapping
 from typing import NamedTuple
@@ -45,8 +44,8 @@ def rows(hosts: Mapping[str, Optional[Policy]], log: Log, now: int, alive_days: 
          zone: Zone = window.host_zone) -> List[Row]:
     """Return the rows of all hosts, listed or seen, by name. `now` is in epoch seconds."""
     silence = covers(log, now, alive_days)
-    result: Dict[str, Row] = {}
-    for name in sorted(set(hosts) | set(log.hosts)):
+    result: List[Row] = []
+    for name in sorted(hosts.keys() | log.hosts.keys()):
         policy = hosts.get(name)
         seen = log.hosts.get(name)
         if name not in hosts:
@@ -63,8 +62,8 @@ def rows(hosts: Mapping[str, Optional[Policy]], log: Log, now: int, alive_days: 
             status = "overdue"
         else:
             status = reported(seen, min(now, log.ends))
-        result[name] = Row(name, name in hosts, policy, seen, status)
-    return list(result.values())
+        result.append(Row(name, name in hosts, policy, seen, status))
+    return result
 
 
 def covers(log: Log, now: int, alive_days: int) -> bool:
