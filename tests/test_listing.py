@@ -138,6 +138,14 @@ class ListTest(FleetCase):
         self.assertEqual((host["last_success"], host["next_window"]),
                          ("2026-11-10T02:00:00Z", "2026-11-24T02:00:00Z"))
 
+    def test_json_of_no_host_and_of_many_is_one_object(self):
+        empty = json.loads(self.run_admin("list", "--format", "json", "--match", "none*")[1])
+        self.assertEqual(empty["hosts"], [])
+        text = self.run_admin("list", "--format", "json")[1]
+        found = json.loads(text)
+        self.assertEqual(len(found["hosts"]), 4)
+        self.assertEqual(text, json.dumps(found, indent=1) + "\n")
+
     def test_the_wide_table_has_one_line_for_each_host_of_one_width(self):
         _, out, _ = self.run_admin("list", "--format", "wide")
         self.assertEqual(len({len(line) for line in out.splitlines()}), 1)

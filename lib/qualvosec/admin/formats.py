@@ -62,11 +62,17 @@ def coloured(text: str, status: str) -> str:
     return "%s| %s%s%s |\n" % (head, _COLOURS[facts.level(status)], cell, _PLAIN)
 
 
-def as_json(found: Iterable[Dict[str, Any]], about: Mapping[str, Any]) -> str:
-    """Return one JSON object: what is told of the logs, and the hosts."""
-    hosts = [dict(fact, level=facts.level(fact["status"]),
-                  **{column: facts.utc(fact[column]) for column in _TIMES}) for fact in found]
-    return json.dumps(dict(about, hosts=hosts), indent=1, sort_keys=False) + "\n"
+def as_json(found: Iterable[Dict[str, Any]], about: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the parts of one JSON object: what is told of the logs, and the hosts."""
+    # A large fleet as one object and one text would take many times the memory of the facts.
+    yield json.dumps(dict(about, hosts=[]), indent=1)[:-len("]\n}")]
+    between = "\n  "
+    for fact in found:
+        host = dict(fact, level=facts.level(fact["status"]),
+                    **{column: facts.utc(fact[column]) for column in _TIMES})
+        yield between + json.dumps(host, indent=1).replace("\n", "\n  ")
+        between = ",\n  "
+    yield "\n ]\n}\n"
 
 
 def as_csv(found: Iterable[Mapping[str, Any]]) -> Iterator[str]:

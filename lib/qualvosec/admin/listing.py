@@ -114,7 +114,7 @@ def list_hosts(options: argparse.Namespace, terminal: Terminal) -> int:
             about = {"generated": facts.utc(terminal.now),
                      "log_begins": facts.utc(found.begins()), "log_ends": facts.utc(found.ends()),
                      "doubts": list(found.doubts())}
-            terminal.say(formats.as_json(values, about))
+            _say_parts(terminal, formats.as_json(values, about))
         else:
             for part in formats.as_csv(values):
                 terminal.say(part)
@@ -130,7 +130,12 @@ def _say_table(terminal: Terminal, lines: Iterable[str], statuses: Sequence[str]
         every = iter(lines)
         terminal.say(next(every) + next(every))
         lines = map(formats.coloured, every, statuses)
-    rest = iter(lines)
+    _say_parts(terminal, lines)
+
+
+def _say_parts(terminal: Terminal, parts: Iterable[str]) -> None:
+    """Print what is too much for one text, many parts at a time."""
+    rest = iter(parts)
     for part in iter(lambda: "".join(islice(rest, 500)), ""):
         terminal.say(part)
 
