@@ -287,6 +287,13 @@ class Cron(Case):
         self.assertEqual(self.off()[0], "put a # before line 4 of /etc/crontab")
         self.assertIn("chmod a-x /etc/cron.weekly/yum", self.off())
 
+    def test_table_of_anacron_has_other_fields(self) -> None:
+        self.write("etc/anacrontab", "START_HOURS_RANGE=3-22\n1 5 daily nice run-parts /etc/x\n"
+                   "7 25 mine dnf -y upgrade\n@monthly 45 more yum -y update\n")
+        self.assertEqual([(rival.name, rival.does) for rival in self.found()], [
+            ("/etc/anacrontab line 3", 'runs "dnf upgrade"'),
+            ("/etc/anacrontab line 4", 'runs "yum update"')])
+
     def test_what_cron_does_not_run_is_not_named(self) -> None:
         self.write("etc/cron.daily/upgrade", "#!/bin/sh\napt-get -y upgrade\n")
         for name, first in (("perl", "#!/usr/bin/perl"), ("python", "#!/usr/bin/env python3"),

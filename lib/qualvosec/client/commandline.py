@@ -142,11 +142,11 @@ def cron_command(line: str, skipped: int) -> Tuple[str, ...]:
     """Return (command,) of a line of a table of cron, () if it starts nothing.
 
     `skipped` is the number of fields before the command where the time has five;
-    @daily and the like stand for those five. See crontab(5).
+    @daily and the like stand for those five, in anacrontab(5) for one. See crontab(5).
     """
     text = line.strip()
     if not text or text[0] == "#" or _ASSIGNMENT.match(text.replace(" ", "")):
         return ()
-    before = skipped - 4 if text[0] == "@" else skipped
+    before = skipped - 4 if text[0] == "@" and skipped > 4 else skipped
     parts = text.split(None, before)
     return (parts[before],) if len(parts) > before else ()

@@ -29,6 +29,7 @@ INSTALLS, REBOOTS, DOWNLOADS = "installs", "reboots", "downloads"
 MOST = 20
 APT_OFF = "99-no-unattended-upgrades"
 _TABLES = ("etc/crontab",)
+_ANACRON = "etc/anacrontab"   # period, delay and name stand before the command
 _TABLE_FOLDERS = ("etc/cron.d", "usr/local/etc/cron.d")
 _ROOTS_TABLES = ("etc/crontabs/root", "var/spool/cron/root", "var/spool/cron/crontabs/root",
                  "var/cron/tabs/root", "var/spool/cron/tabs/root")
@@ -103,6 +104,7 @@ def jobs(tree: Tree) -> Iterator[Job]:
     for path in _TABLES + tuple(folder + "/" + name for folder in _TABLE_FOLDERS
                                 for name in tree.names(folder) if _is_run(name)):
         yield from _table(tree, path, 6)
+    yield from _table(tree, _ANACRON, 3)
     for path in _ROOTS_TABLES:
         yield from _table(tree, path, 5)
     yield from _scripts(tree)
