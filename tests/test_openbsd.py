@@ -85,6 +85,14 @@ class Plans(Case):
         self.assertNotIn("base", self.names(plan.install))
         self.assertIn("syspatch serves releases only", plan.warnings[0])
 
+    def test_without_root_the_packages_are_listed_and_base_is_said_to_be_unknown(self) -> None:
+        self.fake.expect(SYSPATCH + " -c", (1, "", "syspatch: need root privileges\n"))
+        plan = self.manager.plan(base.Selection())
+        self.assertNotIn("base", self.names(plan.install))
+        self.assertTrue(plan.install)
+        self.assertEqual(plan.warnings,
+                         ("base: which patches are missing syspatch tells only root",))
+
     def test_a_merge_of_packages_counts_as_a_removal(self) -> None:
         merged = "Adding old-1.0+vim-9.1.139-no_x11->vim-9.2-no_x11 (pretending)\n"
         self.fake.expect(DRY, merged)

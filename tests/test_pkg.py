@@ -217,6 +217,13 @@ class Base(Case):
                       plan.warnings)
         self.assertNotIn(READY, self.fake.said())
 
+    def test_without_root_the_packages_are_listed_and_base_is_said_to_be_unknown(self) -> None:
+        self.fake.expect(READY, (1, "", "cd: /var/db/freebsd-update: Permission denied\n"))
+        plan = self.manager.plan(base.Selection())
+        self.assertIn("qv-sec", self.names(plan.install))
+        self.assertEqual(plan.warnings,
+                         ("base: whether freebsd-update has fetched updates only root can see",))
+
     def test_another_answer_of_updatesready_is_a_fault(self) -> None:
         self.fake.expect(READY, (1, "", "usage: freebsd-update\n"))
         with self.assertRaisesRegex(base.ManagerError, "updatesready"):

@@ -33,7 +33,11 @@ _PATCH = re.compile(r"[0-9]{3}_[A-Za-z0-9_]+")
 _CHANGE = re.compile(r"(?:Adding )?(\S+?)(?: \(pretending\)|: ok)")
 _AGAIN = "updated itself, run it again"
 _RELINK = "Relinking to create unique kernel"
-_UNSERVED = "Unsupported release"
+# What syspatch says where it cannot answer, and what that means.
+_UNKNOWN = (("Unsupported release",
+             "base: syspatch serves releases only: the base system is not patched"),
+            ("need root privileges",
+             "base: which patches are missing syspatch tells only root"))
 _PKG_ADD = ("-u", "-I", "-x")
 
 
@@ -81,22 +85,21 @@ class OpenBsd(base.Manager):
         versions[BASE] = sorted(done)[-1] if done else "release"
         return versions
 
-    def _patches(self) -> Optional[List[str]]:
-        """Return the patches that are missing, None where there are none for this system."""
+    def _patches(self) -> Tuple[List[str], Tuple[str, ...]]:
+        """Return the patches that are missing, and why that cannot be known, if so."""
         answer = self._call(["syspatch", "-c"])
-        if answer.code != 0 and _UNSERVED in answer.text:
-            return None
+        unknown = tuple(why for sign, why in _UNKNOWN if answer.code != 0 and sign in answer.text)
+        if unknown:
+            return [], unknown
         lines = self._checked(answer, "syspatch -c").out.split()
         if any(not _PATCH.fullmatch(line) for line in lines):
             raise base.ManagerError("syspatch -c: answers in an unknown form")
-        return lines
+        return lines, ()
 
     def plan(self, selection: base.Selection, detail: bool = False) -> base.Plan:
         """See base.Manager."""
         installed = self.installed()
-        patches = self._patches()
-        warnings = () if patches is not None else (
-            "base: syspatch serves releases only: the base system is not patched",)
+        patches, warnings = self._patches()
         everything = self._changes(installed, [])
         updates = {package.name: package for package in everything.install if package.old}
         if patches:

@@ -28,6 +28,7 @@ BASE = "base"
 BASE_PACKAGES = "FreeBSD-*"
 PKG = "/usr/local/sbin/pkg"  # /usr/sbin/pkg would offer to install it
 ENVIRONMENT = dict(system.ENVIRONMENT, ASSUME_ALWAYS_YES="yes", PAGER="cat")
+NOT_ROOT = "base: whether freebsd-update has fetched updates only root can see"
 REFRESH_S = 1800
 QUERY_S = 300
 MAX_ALONE = 300
@@ -114,7 +115,10 @@ class Pkg(base.Manager):
         warnings = [] if kind or not self.has_base else [
             "base: freebsd-update serves releases only, this is %s"
             % installed.get(BASE, "unknown")]
-        if kind == "freebsd-update" and self._base_ready():
+        ready = self._base_ready() if kind == "freebsd-update" else False
+        if ready is None:
+            warnings.append(NOT_ROOT)
+        if ready:
             updates[BASE] = base.Package(BASE, installed.get(BASE, ""),
                                          self.base_target or "unknown", True)
         if kind == "pkg":
@@ -126,9 +130,12 @@ class Pkg(base.Manager):
         return settle.plan(self.name, selection, found,
                            lambda excluded: self._simulate(updates, held, excluded))
 
-    def _base_ready(self) -> bool:
+    def _base_ready(self) -> Optional[bool]:
+        """Say whether something was fetched; None: its directory is root's, and we are not."""
         argv = [self.program("freebsd-update"), "updatesready"]
         answer = self.call(argv, ENVIRONMENT, self.world.now() + QUERY_S)
+        if answer.code == 1 and "Permission denied" in answer.text:
+            return None
         if answer.code not in (0, 2):
             self._checked(answer, "freebsd-update updatesready")
         return answer.code == 0
