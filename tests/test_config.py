@@ -96,6 +96,18 @@ class Reading(unittest.TestCase):
                                       value.rstrip("/") + "/patch.yaml")
         self.assertEqual(taken, 9)
 
+    def test_a_manifest_that_nothing_speaks_for_is_told(self) -> None:
+        for server, more, told in (
+                ("http://p.example.org", "", True), ("http://192.0.2.1:80/x", "", True),
+                ("http://127.0.0.1.example.org", "", True), ("https://p.example.org", "", False),
+                ("http://p.example.org", "allowed_signers: /s\n", False),
+                ("http://127.0.0.1:80", "", False), ("http://localhost", "", False),
+                ("http://[::1]:80", "", False)):
+            text = config.from_text("[general]\nserver: %s\n%s" % (server, more)).unguarded()
+            with self.subTest(server=server, more=more):
+                self.assertEqual("%s: anybody on the way can write" % server in text, told)
+                self.assertEqual(bool(text), told)
+
     def test_a_missing_server_says_what_to_write(self) -> None:
         with self.assertRaisesRegex(config.ConfigError, "write server: https://host"):
             config.from_text("[general]\n", "/etc/q.conf")

@@ -600,6 +600,15 @@ class Commands(DaemonCase):
         self.assertIn("allowed_signers: /nowhere/ssh-keygen: cannot be started", said)
         self.assertIn("install OpenSSH 8.2 or newer", said)
 
+    def test_a_manifest_that_nothing_speaks_for_is_a_warning(self) -> None:
+        warning = "server http://192.0.2.1: anybody on the way can write the manifest"
+        self.configure(server="http://192.0.2.1")
+        code, _, said = self.run_once("configtest")
+        self.assertEqual((code, said.count(warning)), (0, 1))
+        self.assertIn("qualvosec: warning: " + warning, said)
+        self.start()
+        self.wait_for("WARNING " + warning)
+
     def test_configtest_tells_of_files_that_a_fetch_could_not_use(self) -> None:
         self.configure(server="https://127.0.0.1:1", ca_file=self.path("no-ca.pem"),
                        allowed_signers=self.path("no-signers"))

@@ -317,6 +317,8 @@ def _configtest(args: argparse.Namespace) -> int:
         faults.extend(_try_helper(argv))
     for fault in faults:
         sys.stderr.write("qualvosec: %s: %s\n" % (config.path, safe(fault, 1000)))
+    if config.unguarded():
+        sys.stderr.write("qualvosec: warning: %s\n" % safe(config.unguarded(), 1000))
     for rival in rivals.of(config.other_tools):
         sys.stderr.write("qualvosec: %s: %s\n" % (
             "note" if rival.kind == rivals.DOWNLOADS else "warning", safe(rival.text(), 1000)))

@@ -72,9 +72,19 @@ class Config(NamedTuple):
         """Say whether the report token goes out: auto means over TLS or to this host only."""
         if self.report != "auto":
             return self.report == "enable"
+        return self._is_private()
+
+    def _is_private(self) -> bool:
         host = host_of(self.server)
         loopback = host in ("localhost", "::1") or (host.startswith("127.") and is_address(host))
         return loopback or self.server.startswith("https://")
+
+    def unguarded(self) -> str:
+        """Return what to tell where nothing speaks for the manifest, "" where something does."""
+        if self.allowed_signers or self._is_private():
+            return ""
+        return ("server %s: anybody on the way can write the manifest that comes over plain http: "
+                "use https, or sign it and set allowed_signers" % self.server)
 
 
 def host_of(url: str) -> str:

@@ -274,6 +274,7 @@ class Daemon:
         wakeup = self._signals()
         self._selector.register(wakeup, selectors.EVENT_READ, None)
         log.info("started version=%s host=%s" % (paths.VERSION, self._engine.fqdn or "unknown"))
+        self._warn()
         while not self._stop:
             if self._reload:
                 self._reload = False
@@ -315,6 +316,11 @@ class Daemon:
         self._engine.fetch_now()  # whoever edits a manifest need not wait for the interval
         self._listen(new)
         log.info("reloaded config=%s" % old.path)
+        self._warn()
+
+    def _warn(self) -> None:
+        if self._engine.config.unguarded():
+            log.warning(self._engine.config.unguarded())
 
     def _renew(self) -> None:
         """Start anew when our own files have changed and then stayed the same for a minute.
