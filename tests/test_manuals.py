@@ -22,6 +22,7 @@ from qualvosec import paths
 from qualvosec import useragent
 from qualvosec.admin import commands as admin_commands
 from qualvosec.admin import config as admin
+from qualvosec.admin import facts
 from qualvosec.admin import overview
 from qualvosec.client import commands as client_commands
 from qualvosec.client import config as client
@@ -374,6 +375,16 @@ class Vocabulary(unittest.TestCase):
         items = mdoc.items("qualvosec-admin.8", "COMMANDS/Status of a host")
         self.assertEqual({" ".join(item.words[1:]) for item in items},
                          words | {"orphaned", "never seen"})
+
+    def test_what_statuses_ask_of_a_person_is_told_as_the_code_has_it(self) -> None:
+        with open(os.path.join(ROOT, "man", "qualvosec-admin.8"), encoding="utf-8") as handle:
+            good, warn = re.findall(r"^(?:Good|Worth a look) are\n((?:\.Sy .*\n|and\n)+)",
+                                    handle.read(), re.M)
+        for told, level in ((good, facts.GOOD), (warn, facts.WARN)):
+            words = [word.strip() for word in re.sub(r"^\.Sy|^and$|\.$", ",", told, flags=re.M)
+                     .split(",") if word.strip()]
+            self.assertEqual(set(words), {status for status in facts.STATUSES
+                                          if facts.level(status) == level})
 
 
 class ExitStatus(unittest.TestCase):
