@@ -86,6 +86,10 @@ class Replies(unittest.TestCase):
                                     "/usr/bin/sudo")
         self.assertEqual(found.reason, "sudo refused the helper (sudo: a password is required): "
                                        "check the rule in sudoers.d/qualvosec")
+        found = rootcall.read_reply(answered(
+            b"", 1, b'sudo: The "no new privileges" flag is set\nsudo: If sudo is running in a '
+                    b"container, adjust it\n"), "/usr/bin/sudo")
+        self.assertIn('(sudo: The "no new privileges" flag is set; sudo: If sudo', found.reason)
         found = rootcall.read_reply(answered(b"", 1, b"doas: Operation not permitted\n"), "/x/doas")
         self.assertIn("check the rule in doas.conf", found.reason)
 

@@ -121,7 +121,9 @@ def _checked(found: object) -> Reply:
 
 def _silence(ended: Result, tool: str) -> str:
     lines = ended.stderr.decode("utf-8", "replace").strip().split("\n")
-    said = safe(lines[-1].strip()) or "exit status %d" % ended.returncode
+    # The last two: behind the reason sudo may tell what to do in a container.
+    said = safe("; ".join(line.strip() for line in lines[-2:])) or (
+        "exit status %d" % ended.returncode)
     name = os.path.basename(tool)
     if name in ("sudo", "doas"):
         rule = "sudoers.d/qualvosec" if name == "sudo" else "doas.conf"
