@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import re
+import stat
 import subprocess
 import sys
 import unittest
@@ -313,6 +314,32 @@ class ReportTest(FleetCase):
         code, out, err = self.run_admin("report", "--log", self.log, path)
         self.assertEqual((code, out), (2, ""))
         self.assertIn(" FILE [--log FILE ...]", err)
+
+    def test_a_pipe_or_device_is_written_to_and_not_replaced(self):
+        path = os.path.join(self.folder, "pipe")
+        os.mkfifo(path)
+        for argv in (["report", path], ["metrics", "--output", path]):
+            reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+            try:
+                self.assertEqual(self.run_admin(*argv), (0, "", ""))
+                self.assertGreater(len(os.read(reader, 100)), 50)
+            finally:
+                os.close(reader)
+            self.assertTrue(stat.S_ISFIFO(os.stat(path).st_mode))
+
+    def test_what_is_read_is_never_written_over(self):
+        link = os.path.join(self.folder, "link")
+        os.symlink(self.log, link)
+        for path in (self.log, self.manifest, link):
+            for argv in (["report", path], ["metrics", "--output", path]):
+                code, out, err = self.run_admin(*argv)
+                self.assertEqual((code, out, err), (
+                    2, "", "qualvosec-admin: %s: is what is read: name another file to write\n"
+                    % path))
+        with open(self.log, encoding="utf-8") as log:
+            self.assertEqual(log.read(), LOG)
+        with open(self.manifest, encoding="utf-8") as manifest:
+            self.assertEqual(manifest.read(), MANIFEST)
 
     def test_a_directory_that_is_not_there_fails_with_one_line(self):
         code, out, err = self.run_admin("report", os.path.join(self.folder, "none", "x.html"))

@@ -17,8 +17,10 @@ from typing import Optional
 from typing import Sequence
 
 from qualvosec import files
+from qualvosec.admin import config
 from qualvosec.admin import facts
 from qualvosec.admin import fleet
+from qualvosec.admin import logfile
 from qualvosec.admin import render
 from qualvosec.admin import source
 from qualvosec.admin.fleet import Fleet
@@ -198,7 +200,9 @@ def status(options: argparse.Namespace, terminal: Terminal) -> int:
 def metrics(options: argparse.Namespace, terminal: Terminal) -> int:
     """Print the fleet as Prometheus text, or write it to a file."""
     from qualvosec.admin import formats
-    found = fleet.read(source.settings(options), terminal)
+    settings = source.settings(options)
+    _spare_inputs(options.output or "-", settings)
+    found = fleet.read(settings, terminal)
     weeks = facts.Weeks(terminal.now)
     about: Dict[str, Any] = {"log_begins": found.begins(), "log_ends": found.ends(),
                              "broken": (found.log.broken + found.log.overlong
@@ -212,10 +216,20 @@ def metrics(options: argparse.Namespace, terminal: Terminal) -> int:
 def write_report(options: argparse.Namespace, terminal: Terminal) -> int:
     """Write the page."""
     from qualvosec.admin import report
-    found = fleet.read(source.settings(options), terminal)
+    settings = source.settings(options)
+    _spare_inputs(options.file, settings)
+    found = fleet.read(settings, terminal)
     _put(options.file, report.page(found.rows, found.doubts(), facts.Weeks(terminal.now)), terminal)
     found.tell(terminal)
     return FAILED if found.faults else DONE
+
+
+def _spare_inputs(path: str, settings: config.Config) -> None:
+    """Refuse to write over the manifest or a log: one forgotten word would do it."""
+    logs, _ = logfile.expand(settings.log_file_path)
+    for read in logs + [settings.source()]:
+        if os.path.exists(path) and os.path.exists(read) and os.path.samefile(path, read):
+            raise UsageError("%s: is what is read: name another file to write" % path)
 
 
 def _put(path: str, text: str, terminal: Terminal) -> None:
@@ -224,9 +238,16 @@ def _put(path: str, text: str, terminal: Terminal) -> None:
         terminal.say(text)
         return
     try:
-        files.write_atomic(os.path.realpath(path), text.encode("utf-8"), mode=0o644)
+        if os.path.exists(path) and not os.path.isfile(path):
+            # A device or pipe is written to: a file in the place of /dev/null stops a system.
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text)
+        else:
+            files.write_atomic(os.path.realpath(path), text.encode("utf-8"), mode=0o644)
     except files.FileError as error:
         raise AdminError(str(error)) from None
+    except OSError as error:
+        raise AdminError("%s: %s" % (path, (error.strerror or "").lower())) from None
 
 
 def adopt(options: argparse.Namespace, terminal: Terminal) -> int:
