@@ -197,14 +197,16 @@ class _Scan:
         pos = 0 if self.begun else self._begin(text)
         if self.block is not None:
             pos = self._collect(self.block, text, 1)
+        number, counted = self.line, 0
         while True:
             match = self.notable.search(text, pos)
             if match is None:
                 break
             start = match.end()
+            number, counted = number + text.count("\n", counted, start), start
             line = text[start : text.index("\n", start)]
             pos = start + len(line)
-            block = self._notable(line, self._number(text, start))
+            block = self._notable(line, number)
             if block is not None:
                 pos = self._collect(block, text, start)
         self.line += text.count("\n") - 1
