@@ -288,6 +288,19 @@ class FileTest(EditingCase):
             self.refused("no space left on device", 1, "add", "a.b", *TIMED)
         self.assertNotIn(".patch.yaml.new", os.listdir(self.folder))
 
+    def test_a_lock_that_is_a_hard_link_is_refused_and_what_it_leads_to_left_alone(self):
+        precious = self.write("precious", "")
+        os.chmod(precious, 0o604)
+        lock = os.path.join(self.folder, ".patch.yaml.lock")
+        os.link(precious, lock)
+        if os.geteuid() == 0:
+            os.chown(self.path, 1, 1)
+        before = os.stat(precious)
+        self.refused("%s: has another name" % lock, 1, "add", "a.b", *TIMED)
+        after = os.stat(precious)
+        self.assertEqual((before.st_uid, before.st_gid, before.st_mode),
+                         (after.st_uid, after.st_gid, after.st_mode))
+
     def test_a_lock_that_stays_held_ends_in_an_error(self):
         held = files.lock_file(os.path.join(self.folder, ".patch.yaml.lock"))
         self.addCleanup(os.close, held)

@@ -38,6 +38,10 @@ def take(path: str, terminal: Terminal) -> int:
         raise AdminError("%s: another edit has held the lock for %d seconds: see who has %s open"
                          % (path, LOCK_WAIT_S, lock))
     own = os.fstat(held)
+    if own.st_nlink != 1:
+        # Whoever owns the directory could have root give away any file of the system.
+        os.close(held)
+        raise AdminError("%s: has another name (a hard link): refused: remove it" % lock)
     if os.geteuid() == 0 and (own.st_uid, own.st_gid) != (info.st_uid, info.st_gid):
         os.fchown(held, info.st_uid, info.st_gid)
     if own.st_uid == os.geteuid() and stat.S_IMODE(own.st_mode) != mode:
