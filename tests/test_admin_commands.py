@@ -244,6 +244,11 @@ class ShowTest(Case):
                 self.assertEqual(code, 1, (command, text))
                 if command != ["next"] or "A.b" not in text:
                     self.assertIn(words, err, command)
+        path = self.write("p.yaml", "<html>\n")
+        for command in (["show", "a.b"], ["next", "a.b"], ["next"]):
+            code, out, err = self.run_admin(*command, "--manifest", path)
+            self.assertEqual((code, out), (1, ""))
+            self.assertIn("this is HTML or XML, not a manifest", err)
         path = self.write("p.yaml", ".manifest:\n  expires: '2026-11-23'\n" + entry)
         self.assertEqual(self.run_admin("show", "a.b", "--manifest", path)[::2], (0, ""))
 

@@ -157,10 +157,10 @@ def show_next(options: argparse.Namespace, terminal: Terminal) -> int:
     manifest = source.load(source.settings(options))
     today = window.local_day(terminal.now, window.host_zone)
     found = document.read(manifest.data, today)
-    chosen = _chosen(options, manifest, found, terminal)
     wrong = obstacle(manifest, options.fqdn or "-", today)
     if wrong:
         terminal.warn(wrong)
+    chosen = _chosen(options, manifest, found, terminal)
     hosts = {name: policy for name, policy in chosen.items() if policy is not None}
     before = os.environ.get("TZ")
     try:

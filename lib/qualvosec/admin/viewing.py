@@ -94,15 +94,18 @@ def show(options: argparse.Namespace, terminal: Terminal) -> int:
     manifest = source.load(source.settings(options))
     today = local_day(terminal.now, host_zone)
     found = document.explain(manifest.data, options.fqdn)
+    wrong = obstacle(manifest, options.fqdn, today)
+    if wrong:
+        terminal.warn(wrong)
     if found is None:
         hosts = document.read(manifest.data, today).hosts
         near = did_you_mean(fold(options.fqdn), hosts)
         raise AdminError("%s: is not in %s: it is never patched%s" % (
             options.fqdn, manifest.name, ": did you mean %s?" % near if near else ""))
-    wrong = obstacle(manifest, options.fqdn, today)
     if found.policy is None:
         terminal.say("".join(problem_lines(manifest.name, found.problems)))
-        terminal.warn(wrong or "%s: the entry is invalid: it is not patched" % options.fqdn)
+        if not wrong:
+            terminal.warn("%s: the entry is invalid: it is not patched" % options.fqdn)
         return FAILED
     rows = []
     for field in FIELDS:
@@ -114,8 +117,6 @@ def show(options: argparse.Namespace, terminal: Terminal) -> int:
     terminal.say("%s\n" % fold(options.fqdn))
     terminal.say("".join("  %s  %s  %s\n" % (field.ljust(widths[0]), text.ljust(widths[1]), place)
                          for field, text, place in rows))
-    if wrong:
-        terminal.warn(wrong)
     return FAILED if wrong else DONE
 
 
