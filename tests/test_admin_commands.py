@@ -18,6 +18,7 @@ import termios
 import threading
 import time
 import unittest
+from functools import partial
 from unittest import mock
 
 from qualvosec import paths
@@ -359,6 +360,15 @@ class ProgramTest(Case):
         out, _ = child.communicate()
         self.assertEqual((child.returncode, out),
                          (0, b"stdin: good: 2 hosts: 1 patched, 1 not\n"))
+
+    def test_a_caller_that_has_closed_the_standard_files_gets_no_traceback(self):
+        for descriptor, words, expected in ((1, ["check", EVERYTHING], 0), (1, ["--help"], 0),
+                                            (2, ["show", "a.b", "--manifest", EVERYTHING], 1),
+                                            (0, ["check", "-"], 1), (0, ["add", "-"], 1)):
+            child = self.start(PROGRAM, *words, preexec_fn=partial(os.close, descriptor))
+            _, err = child.communicate()
+            self.assertEqual(child.returncode, expected, (words, err))
+            self.assertLess(len(err.splitlines()), 2, err)
 
     def test_a_reader_that_leaves_early_gets_no_traceback(self):
         manifest = self.write("patch.yaml", "".join(

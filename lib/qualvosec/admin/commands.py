@@ -77,6 +77,9 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
 def main(argv: Sequence[str], out: Optional[TextIO] = None, err: Optional[TextIO] = None,
          clock: Callable[[], float] = time.time) -> int:
     """Run one command; returns the exit code."""
+    # None where the caller has closed them, as some do; argparse writes to them, too.
+    sys.stdout = sys.stdout or _nowhere()
+    sys.stderr = sys.stderr or _nowhere()
     out = out or sys.stdout
     err = err or sys.stderr
     try:
@@ -107,6 +110,10 @@ def main(argv: Sequence[str], out: Optional[TextIO] = None, err: Optional[TextIO
     except KeyboardInterrupt:
         terminal.warn("interrupted")
         return FAILED
+
+
+def _nowhere() -> TextIO:
+    return os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8")
 
 
 def _close(out: TextIO) -> None:

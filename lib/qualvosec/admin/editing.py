@@ -11,7 +11,6 @@ import argparse
 import gc
 import os
 import stat
-import sys
 from typing import Callable
 from typing import Dict
 from typing import List
@@ -164,9 +163,7 @@ def hosts(words: Sequence[str]) -> List[str]:
 
 
 def _from_stdin() -> List[str]:
-    data = sys.stdin.buffer.read(MAX_NAMES_BYTES + 1)
-    if len(data) > MAX_NAMES_BYTES:
-        raise AdminError("stdin: more than %d bytes: refused" % MAX_NAMES_BYTES)
+    data = source.read_stdin(MAX_NAMES_BYTES)
     try:
         return fieldwords.names_of(data.decode("utf-8-sig"))
     except UnicodeDecodeError:

@@ -55,10 +55,7 @@ def load(settings: config.Config) -> Manifest:
                          % os.path.join(paths.CONFIG_DIR, CONFIG_NAME))
     try:
         if place == "-":
-            data = sys.stdin.buffer.read(MAX_MANIFEST_BYTES + 1)
-            if len(data) > MAX_MANIFEST_BYTES:
-                raise AdminError("stdin: more than %d bytes: refused" % MAX_MANIFEST_BYTES)
-            return Manifest("stdin", data)
+            return Manifest("stdin", read_stdin(MAX_MANIFEST_BYTES))
         if place.startswith(("http://", "https://")):
             return Manifest(place, _fetch(place, settings.ca_file))
         # The published file is often a symbolic link, and the administrator's own.
@@ -66,6 +63,19 @@ def load(settings: config.Config) -> Manifest:
         return Manifest(place, data)
     except files.FileError as error:
         raise AdminError("manifest: %s" % error) from None
+
+
+def read_stdin(limit: int) -> bytes:
+    """Return all of standard input, at most `limit` bytes; raises AdminError."""
+    if sys.stdin is None:
+        raise AdminError("stdin: is closed: name a file, or give its content by stdin")
+    try:
+        data = sys.stdin.buffer.read(limit + 1)
+    except OSError as error:
+        raise AdminError("stdin: %s" % (error.strerror or str(error)).lower()) from None
+    if len(data) > limit:
+        raise AdminError("stdin: more than %d bytes: refused" % limit)
+    return data
 
 
 def _fetch(url: str, ca_file: str) -> bytes:
