@@ -613,13 +613,15 @@ class Commands(DaemonCase):
         self.configure(server="https://127.0.0.1:1", ca_file=self.path("no-ca.pem"),
                        allowed_signers=self.path("no-signers"))
         code, _, said = self.run_once("configtest")
-        self.assertEqual((code, said.count("\n")), (2, 2))
+        # Where there is no ssh-keygen, that is told as well.
+        told = [line for line in said.splitlines() if "ssh-keygen" not in line]
+        self.assertEqual((code, len(told)), (2, 2))
         self.assertRegex(said, "ca_file '.*no-ca.pem': cannot be used .no such file")
         self.assertRegex(said, "allowed_signers .*no-signers: no such file or directory: correct")
         self.edge.write("no-signers", "manifest@qualvosec ssh-ed25519 AAAA\n")
         os.chmod(self.path("no-signers"), 0o666)
         self.configure(allowed_signers=self.path("no-signers"), ca_file=self.path("no-ca.pem"))
-        self.assertRegex(self.run_once("configtest")[2].split("\n")[-2],
+        self.assertRegex(self.run_once("configtest")[2],
                          "allowed_signers .*no-signers: is writable by group or others")
 
     def test_another_tool_is_a_warning_in_status_and_configtest_that_its_command_ends(self) -> None:

@@ -105,7 +105,9 @@ CASES = [
          hostile.floods(OK + b"Transfer-Encoding: chunked\r\n\r\n",
                         b"1;" + b"x" * 4000 + b"\r\na\r\n"), "more than"),
     Case("trailers without end",
-         hostile.floods(chunked(b"a: 1\n") + b"0\r\n", b"X: y\r\n" * 500), "more than"),
+         hostile.floods(chunked(b"a: 1\n") + b"0\r\n", b"X: y\r\n" * 500),
+         # Newer releases of Python count the trailers themselves.
+         "more than|truncated"),
     Case("a body without length and without end",
          hostile.floods(OK + b"\r\n", b"a" * 4096), "no clear length"),
     Case("a body without length", hostile.says(OK + b"\r\na: 1\n"), "no clear length"),
@@ -169,7 +171,7 @@ class UnderHostileServers(unittest.TestCase):
                 text = refusal(server.url(),
                                deadline_s=SHORT_S if case.says == "not finished" else LONG_S,
                                timeout_s=SHORT_S if case.says == "silent" else LONG_S)
-                self.assertIn(case.says, text)
+                self.assertTrue(any(words in text for words in case.says.split("|")), text)
                 self.assertTrue(text.startswith(server.url() + ": "), text)
                 self.assertTrue(text.isprintable() and text.isascii()
                                 if sys.version_info >= (3, 7) else text.isprintable(), text)
