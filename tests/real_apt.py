@@ -91,6 +91,22 @@ class RealApt(realhost.RealHost):
         self.assertIn("qv-old", self.versions())
         self.assert_no_traces()
 
+    def test_security_archive_of_another_release_gives_no_security_updates(self) -> None:
+        self.publish("qv-plain", "qv-sec")
+        self.chroot("cp", "-a", "/srv/main", "/srv/other")
+        self.publish("qv-sec")
+        self.write("/etc/os-release", "ID=debian\nVERSION_CODENAME=bookworm\n")
+        for folder, codename in (("security", "bookworm-security"), ("other", "trixie-security")):
+            release = self.read("/srv/%s/Release" % folder).split("\n", 3)
+            self.write("/srv/%s/Release" % folder, "Origin: Debian\nLabel: Debian-Security\n"
+                       "Suite: %s\nCodename: %s\n%s" % (folder, codename, release[3]))
+        with open(self.root + "/etc/apt/sources.list", "a", encoding="ascii") as file:
+            file.write("deb [trusted=yes] file:/srv/other ./\n")
+        self.write("/etc/apt/preferences.d/other",
+                   "Package: *\nPin: release n=trixie-security\nPin-Priority: 50\n")
+        record = self.upgrade(security_only=True)
+        self.assertEqual((record["outcome"], self.changed()), ("ok", {"qv-sec": "1.0+deb12u1"}))
+
     def test_blacklist_may_name_the_architecture_as_dpkg_shows_it(self) -> None:
         self.publish("qv-plain", "qv-lib")
         own = self.chroot("dpkg", "--print-architecture").strip()

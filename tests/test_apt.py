@@ -22,6 +22,7 @@ from qualvosec.helper import front
 from qualvosec.helper import managers
 from qualvosec.helper import record
 from qualvosec.helper.managers import apt
+from qualvosec.helper.managers import apt_pins
 from qualvosec.helper.managers import apt_text
 from qualvosec.helper.managers import base
 
@@ -579,13 +580,43 @@ class Texts(unittest.TestCase):
                 apt_text.parse_simulation(line + "\n")
 
     def test_security_pins_stand_behind_the_installed_versions(self) -> None:
-        text = apt_text.preferences(["b", "a:i386"], True, b"admin\n").decode("ascii")
+        text = apt_pins.preferences(["b", "a:i386"], ["l=Ubuntu, a=jammy-security, n=jammy"],
+                                    b"admin\n").decode("ascii")
         heads = [tuple(record.splitlines()[:2]) for record in text.split("\n\n")]
         self.assertEqual(heads[:3], [("Package: a:i386", "Pin: release *"),
                                      ("Package: b:any", "Pin: release *"),
                                      ("Package: *", "Pin: release a=now")])
         self.assertEqual(heads[-2:], [("Package: *", "Pin: release *"), ("admin",)])
-        self.assertIn("Pin: release l=Ubuntu, a=*-security\nPin-Priority: 990\n", text)
+        self.assertIn("Pin: release l=Ubuntu, a=jammy-security, n=jammy\nPin-Priority: 990\n",
+                      text)
+
+    def test_of_several_releases_only_the_own_one_has_security_updates(self) -> None:
+        def policy(*rows: str) -> str:
+            return "Package files:\n" + "".join(
+                " 500 http://x y/main amd64 Packages\n     release v=1,%s,c=main,b=amd64\n     "
+                "origin x\n" % row for row in rows)
+
+        main = "o=Debian,a=stable,n=bookworm,l=Debian"
+        own = "o=Debian,a=oldstable-security,n=bookworm-security,l=Debian-Security"
+        other = "o=Debian,a=stable-security,n=trixie-security,l=Debian-Security"
+        pin = "l=Debian-Security, a=oldstable-security, n=bookworm-security"
+        all_of = (pin, "l=Debian-Security, a=stable-security, n=trixie-security")
+        host = ['PRETTY_NAME="Debian', "VERSION_CODENAME=bookworm", "ID=debian"]
+        for rows, words, expected in (
+                ((main,), host, ()), ((main, own, own), host, (pin,)),
+                ((main, own, other), host, (pin,)), ((main, own, other), ["ID=debian"], all_of),
+                ((main, own, other), ["VERSION_CODENAME=forky"], all_of),
+                (("a=oldoldstable,n=buster/updates,l=Debian-Security", other),
+                 ['VERSION_CODENAME="buster"'],
+                 ("l=Debian-Security, a=oldoldstable, n=buster/updates",)),
+                (("a=jammy-security,n=jammy,l=Ubuntu", "a=jammy-updates,n=jammy,l=Ubuntu"),
+                 ["VERSION_CODENAME=vanessa", "UBUNTU_CODENAME=jammy"],
+                 ("l=Ubuntu, a=jammy-security, n=jammy",)),
+                (("a=stable-security,l=Debian-Security",), host,
+                 ("l=Debian-Security, a=stable-security",)),
+                (("a=stable-security,n=a b;c,l=Debian-Security",), host,
+                 ("l=Debian-Security, a=stable-security",))):
+            self.assertEqual(apt_pins.archives(policy(*rows), words), expected, (rows, words))
 
 
 class Injection(Case):

@@ -159,13 +159,7 @@ class Apk(base.Manager):
 
     def leftovers(self) -> Dict[str, int]:
         """See base.Manager."""
-        found = {}
-        for folder, _, entries in os.walk(self.path("/etc")):
-            for entry in entries:
-                if entry.endswith(".apk-new"):
-                    path = os.path.join(folder, entry)
-                    found["/" + os.path.relpath(path, self.world.root)] = os.lstat(path).st_ctime_ns
-        return found
+        return self.beside(("/etc",), (".apk-new",))
 
     def reboot_reasons(self) -> Optional[List[str]]:
         """See base.Manager."""

@@ -8,12 +8,11 @@ takes no names; it is simulated before with the same arguments. Facts:
 apt-get(8), apt_preferences(5), dpkg(1), dpkg-query(1).
 """
 
-import contextlib
 import os
 import re
 from typing import Collection
+from typing import ContextManager
 from typing import Dict
-from typing import Iterator
 from typing import List
 from typing import Optional
 from typing import Sequence
@@ -22,6 +21,7 @@ from typing import Tuple
 
 from qualvosec import command
 from qualvosec import files
+from qualvosec.helper.managers import apt_pins as pins
 from qualvosec.helper.managers import apt_text as text
 from qualvosec.helper.managers import base
 from qualvosec.helper.managers import kernel
@@ -40,13 +40,10 @@ JOURNAL = "/var/lib/dpkg/updates"
 REFRESH_S = 900
 SIMULATE_S = 300
 _KEEP_CONFIG = ("--force-confdef", "--force-confold")
-# The last two are settings of some administrators: with the one apt refuses --no-remove, with
-# the other a list of names holds versions, too.
+# The last two undo an administrator's: apt would refuse --no-remove, and list versions, too.
 _OPTIONS = ("-o", "Dpkg::Use-Pty=0", "-o", "Dpkg::Options::=--force-confdef",
             "-o", "Dpkg::Options::=--force-confold", "-o", "APT::Get::AutomaticRemove=false",
             "-o", "APT::Get::Show-Versions=false")
-# It would outrank the preferences that choose security updates: see apt_preferences(5).
-_NO_DEFAULT = ("-o", "APT::Default-Release=")
 NOT_SECURE = "needs a version of another package that is not a security update"
 _UPGRADE = ("upgrade", "--with-new-pkgs")
 _LOCKED = re.compile(r"Could not get lock|is another process using it|frontend lock"
@@ -63,6 +60,7 @@ class Apt(base.Manager):
         super().__init__(world)
         self._known: Tuple[object, List[Tuple[str, str, str]]] = (None, [])
         self._own = ""
+        self._archives: Tuple[str, ...] = ()
         self._fetched: Optional[text.Simulation] = None
 
     def busy(self) -> str:
@@ -186,25 +184,20 @@ class Apt(base.Manager):
 
     def leftovers(self) -> Dict[str, int]:
         """See base.Manager."""
-        found = {}
-        for folder, _, entries in os.walk(self.path("/etc")):
-            for entry in entries:
-                if entry.endswith((".dpkg-dist", ".dpkg-new", ".ucf-dist", ".ucf-new")):
-                    path = os.path.join(folder, entry)
-                    found["/" + os.path.relpath(path, self.world.root)] = os.lstat(path).st_ctime_ns
-        return found
+        return self.beside(("/etc",), (".dpkg-dist", ".dpkg-new", ".ucf-dist", ".ucf-new"))
 
     def reboot_reasons(self) -> Optional[List[str]]:
         """See base.Manager."""
         reasons: List[str] = []
         for name in ("/run/reboot-required", "/var/run/reboot-required"):
             if os.path.exists(self.path(name)) and not reasons:
-                reasons.append("reboot-required: %s" % settle.some(self._lines(name + ".pkgs")))
+                reasons.append("reboot-required: %s" % settle.some(self._words(name + ".pkgs")))
         return reasons + kernel.reasons(self.world.root, os.uname().release)
 
-    def _lines(self, name: str) -> List[str]:
+    def _words(self, name: str) -> List[str]:
         try:
-            return files.read_bounded(self.path(name), 65536).decode("ascii", "replace").split()
+            path = os.path.realpath(self.path(name))    # os-release is usually a link
+            return files.read_bounded(path, 65536).decode("utf-8", "replace").split()
         except files.FileError:
             return []
 
@@ -215,29 +208,9 @@ class Apt(base.Manager):
     def _get(self, until: float) -> List[str]:
         return [self.program("apt-get"), "-q", "-y", "-o", self._timeout(until)] + list(_OPTIONS)
 
-    @contextlib.contextmanager
-    def _preferences(self, excluded: Collection[str], security_only: bool) -> Iterator[List[str]]:
-        """Give the options that name a preferences file; it is gone afterwards."""
-        if not excluded and not security_only:
-            yield []
-            return
-        folder = os.path.join(self.world.run_dir, "qualvosec-" + os.urandom(8).hex())
-        path = os.path.join(folder, "preferences")
-        # The option replaces the administrator's file, so that file's text goes along; what stands
-        # in preferences.d is read as ever.
-        admin = os.path.realpath(self.path("/etc/apt/preferences"))
-        try:
-            kept = files.read_bounded(admin, 1 << 20) if os.path.exists(admin) else b""
-            os.mkdir(folder, 0o755)
-            files.write_atomic(path, text.preferences(excluded, security_only, kept), 0o644)
-            yield ["-o", "Dir::Etc::Preferences=" + path] + list(
-                _NO_DEFAULT if security_only else ())
-        except (OSError, files.FileError) as error:
-            raise base.ManagerError("apt preferences: %s" % error) from error
-        finally:
-            for remove, name in ((os.unlink, path), (os.rmdir, folder)):
-                if os.path.exists(name):
-                    remove(name)
+    def _preferences(self, excluded: Collection[str],
+                     security_only: bool) -> ContextManager[List[str]]:
+        return pins.options(self.world, excluded, self._archives if security_only else ())
 
     def _simulate(self, excluded: Collection[str] = (), security_only: bool = False,
                   words: Sequence[str] = ("--no-remove",) + _UPGRADE) -> text.Simulation:
@@ -254,8 +227,9 @@ class Apt(base.Manager):
     def plan(self, selection: base.Selection, detail: bool = False) -> base.Plan:
         """See base.Manager."""
         cache = self.program("apt-cache")
-        known = (detail or selection.security_only) and text.knows_security(
-            self._query([cache, "policy"]))
+        if detail or selection.security_only:
+            self._archives = pins.archives(self._query([cache, "policy"]),
+                                           self._words("/etc/os-release"))
         everything = self._fetched or self._simulate()
         updates = {package.name: package for package in everything.install if package.old}
         named, installed = set(everything.kept + everything.phased), self.installed()
@@ -271,10 +245,10 @@ class Apt(base.Manager):
                             for name in waiting})
             phased |= text.phased(policy)
             held = self._query([self.program("apt-mark"), "showhold"]).split()
-        urgent = self._offered(True) if known else set()
+        urgent = self._offered(True) if self._archives else set()
         updates = {name: package._replace(security=package.security or name in urgent)
                    for name, package in updates.items()}
-        found = settle.Pending(updates, installed, known, held, (),
+        found = settle.Pending(updates, installed, bool(self._archives), held, (),
                                (phased & set(waiting)) - set(held), self._own)
         free = {package.name for package in everything.install}
 

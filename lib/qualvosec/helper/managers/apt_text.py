@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What apt says and reads, as values: simulations, archives, preferences.
+"""What apt says, as values: simulations, lists, versions, faults.
 
 Pure functions over text. The origin part of an Inst line shows the Label of an
 archive, not its Origin, and a Label may hold blanks; names are checked here
 once, so that no line of output can bring in something else. Facts:
-apt-get(8), apt_preferences(5), Debian Policy 5.6.1.
+apt-get(8), apt-cache(8), Debian Policy 5.6.1.
 """
 
 import fnmatch
 import re
 from typing import Dict
-from typing import Iterable
 from typing import List
 from typing import NamedTuple
 from typing import Optional
@@ -34,7 +33,6 @@ _PHASED = ("The following upgrades have been deferred due to phasing:",
 _LISTED = re.compile(r"   (\S+) \((?:(\S+) => )?(\S+)\)")
 _COUNTS = re.compile(r"(?m)^(\d+) upgraded, (\d+) newly installed, (\d+) to remove and "
                      r"(\d+) not upgraded\.$")
-_RELEASE = re.compile(r"(?m)^ +release (.*)$")
 _POLICY = re.compile(r"(?m)^(\S+):\n  Installed: (\S+)\n  Candidate: (\S+)$")
 _OF_PHASED = re.compile(r"(?m)^(\S+):\n  Installed: \S+\n  Candidate: (\S+)\n"
                         r"(?: .*\n)*? (?:   |\*\*\*) \2 -?\d+ \(phased ")
@@ -111,26 +109,6 @@ def is_security(origins: str) -> bool:
     return False
 
 
-def preferences(excluded: Iterable[str], security_only: bool, admin: bytes) -> bytes:
-    """Return the preferences of one run; the first record that fits a package decides.
-
-    `a=now`, the installed versions, must stand before the catch-all, or they get
-    its 50, too, and everything is upgraded.
-    """
-    records = []
-    for name in sorted(excluded):
-        wanted = name if ":" in name else name + ":any"
-        records.append(("Package: %s" % wanted, "Pin: release *", -1))
-    if security_only:
-        records.append(("Package: *", "Pin: release a=now", 100))
-        for label, suite in SECURITY:
-            suffix = "" if suite == "*" else ", a=" + suite
-            records.append(("Package: *", "Pin: release l=%s%s" % (label, suffix), 990))
-        records.append(("Package: *", "Pin: release *", 50))
-    text = "".join("%s\n%s\nPin-Priority: %d\n\n" % record for record in records)
-    return text.encode("ascii") + admin
-
-
 def names_all(version: str) -> bool:
     """Say whether this apt names all that it keeps back also where updates may bring new packages.
 
@@ -143,15 +121,6 @@ def names_all(version: str) -> bool:
 def is_name(text: str) -> bool:
     """Say whether `text` is a package name, with or without an architecture."""
     return _NAME.fullmatch(text) is not None
-
-
-def knows_security(policy: str) -> bool:
-    """Say whether `apt-cache policy` lists any archive of security updates."""
-    for line in _RELEASE.findall(policy):
-        fields = dict(part.partition("=")[::2] for part in line.split(","))
-        if is_security("%s:%s" % (fields.get("l", ""), fields.get("a", ""))):
-            return True
-    return False
 
 
 def versions(policy: str) -> Dict[str, Tuple[str, str]]:

@@ -219,6 +219,18 @@ class Manager:
         """Return {path: change time} of configuration files that the administrator must merge."""
         raise NotImplementedError
 
+    def beside(self, tops: Sequence[str], endings: Tuple[str, ...]) -> Dict[str, int]:
+        """Return {path: change time} of the files below `tops` whose names end so."""
+        found = {}
+        for top in tops:
+            for folder, _, entries in os.walk(self.path(top)):
+                for entry in entries:
+                    if entry.endswith(endings):
+                        path = os.path.join(folder, entry)
+                        stamp = os.lstat(path).st_ctime_ns
+                        found["/" + os.path.relpath(path, self.world.root)] = stamp
+        return found
+
     def reboot_reasons(self) -> Optional[List[str]]:
         """Say why a reboot is due; empty: it is not; None: this system cannot tell."""
         raise NotImplementedError

@@ -210,13 +210,7 @@ class Pacman(base.Manager):
 
     def leftovers(self) -> Dict[str, int]:
         """See base.Manager."""
-        found = {}
-        for folder, _, entries in os.walk(self.path("/etc")):
-            for entry in entries:
-                if entry.endswith((".pacnew", ".pacsave")):
-                    path = os.path.join(folder, entry)
-                    found["/" + os.path.relpath(path, self.world.root)] = os.lstat(path).st_ctime_ns
-        return found
+        return self.beside(("/etc",), (".pacnew", ".pacsave"))
 
     def reboot_reasons(self) -> Optional[List[str]]:
         """See base.Manager."""

@@ -223,15 +223,7 @@ class Pkg(base.Manager):
 
     def leftovers(self) -> Dict[str, int]:
         """See base.Manager."""
-        found = {}
-        for top in ("/etc", "/usr/local/etc"):
-            for folder, _, entries in os.walk(self.path(top)):
-                for entry in entries:
-                    if entry.endswith((".pkgnew", ".pkgsave")):
-                        path = os.path.join(folder, entry)
-                        stamp = os.lstat(path).st_ctime_ns
-                        found["/" + os.path.relpath(path, self.world.root)] = stamp
-        return found
+        return self.beside(("/etc", "/usr/local/etc"), (".pkgnew", ".pkgsave"))
 
     def reboot_reasons(self) -> Optional[List[str]]:
         """See base.Manager; a jail has no kernel of its own, DragonFly does not tell."""

@@ -68,7 +68,7 @@ class RpmManager(base.Manager):
 
     def leftovers(self) -> Dict[str, int]:
         """See base.Manager."""
-        return leftovers(self.world.root)
+        return self.beside(("/etc",), (".rpmnew", ".rpmsave", ".rpmorig"))
 
     def reboot_reasons(self) -> Optional[List[str]]:
         """See base.Manager."""
@@ -188,17 +188,6 @@ def reboot_reasons(rows: List[Row], root: str, release: str) -> Optional[List[st
             continue
         reasons.append("%s %s was installed since boot" % (row.key, row.evr))
     return reasons
-
-
-def leftovers(root: str) -> Dict[str, int]:
-    """Return the configuration files that rpm has put beside or aside, with change times."""
-    found = {}
-    for folder, _, entries in os.walk(os.path.join(root, "etc")):
-        for entry in entries:
-            if entry.endswith((".rpmnew", ".rpmsave", ".rpmorig")):
-                path = os.path.join(folder, entry)
-                found["/" + os.path.relpath(path, root)] = os.lstat(path).st_ctime_ns
-    return found
 
 
 def failure(output: str) -> str:
