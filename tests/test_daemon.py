@@ -525,9 +525,13 @@ class Commands(DaemonCase):
     def test_the_zone_of_somebodys_shell_moves_no_window(self) -> None:
         self.edge.write("m.yaml", "a.example.org:\n  patch: true\n  weekday: fri\n  hour: 3\n")
         words = ("next", "--manifest", self.path("m.yaml"), "--fqdn", "a.example.org")
-        usual = self.run_once(*words)[1]
+        _, usual, said = self.run_once(*words)
+        self.assertNotIn("TZ=", said)
         with mock.patch.dict(os.environ, {"TZ": "XXX-5:17"}):
-            self.assertEqual(self.run_once(*words)[1], usual)
+            _, out, said = self.run_once(*words)
+        self.assertEqual(out, usual)
+        self.assertIn("qualvosec: TZ=XXX-5:17: does not count, the windows are in the host's own "
+                      "time zone: set timezone to change that\n", said)
         self.assertRegex(usual, "Friday .* 03:00")
 
     def test_a_manifest_that_has_expired_is_told_to_be_so(self) -> None:

@@ -37,6 +37,7 @@ from qualvosec.command import Child
 from qualvosec.command import CommandError
 from qualvosec.manifest.window import WindowError
 from qualvosec.manifest.window import set_zone
+from qualvosec.safetext import safe
 
 LONGEST_WAIT_S = 60.0
 LOOK_EVERY_S = 6 * 3600.0
@@ -127,8 +128,17 @@ def use_zone(config: Config) -> None:
         set_zone(config.timezone)
     elif "TZ" in os.environ:
         # Of an earlier configuration, or of the shell that started us: the host's own zone counts.
-        del os.environ["TZ"]
+        offsets, name = _offsets(), os.environ.pop("TZ")
         time.tzset()
+        if offsets != _offsets() and not name.startswith(":/"):
+            sys.stderr.write("qualvosec: TZ=%s: does not count, the windows are in the host's own "
+                             "time zone: set timezone to change that\n" % safe(name, 80))
+
+
+def _offsets() -> List[int]:
+    """Return what tells the process's time zone from most others: summer and winter time."""
+    now = time.time()
+    return [time.localtime(now + days * 86400).tm_gmtoff for days in (0, 91, 182, 273)]
 
 
 class Fingerprint(NamedTuple):
