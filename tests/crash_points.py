@@ -38,8 +38,9 @@ from qualvosec.manifest import window  # noqa: E402
 from qualvosec.manifest.policy import Policy  # noqa: E402
 
 NAME = "web01.example.org"
-# Of these every run has some. One without a kill, when all points were tried, is not watched.
-KINDS = ("fork", "fsync", "package", "rename", "unlink", "write")
+# Of these every run has dozens. One without a kill in so many scenarios is not watched.
+KINDS = ("fork", "fsync", "rename", "unlink", "write")
+ENOUGH = 100
 VISITS = 10
 VISIT_S = 400
 DURATION_MIN = 60
@@ -324,7 +325,7 @@ def main(argv: Sequence[str]) -> int:
     print("%d scenarios, %d points each, kills by process and point %s, seed %d: %d broken promises"
           % (len(chosen) + 1, first.points, json.dumps(kills, sort_keys=True), args.seed,
              len(broken)))
-    unwatched = [kind for kind in KINDS if kind not in kills] if len(chosen) >= first.points else []
+    unwatched = [kind for kind in KINDS if kind not in kills and len(chosen) >= ENOUGH]
     if unwatched:
         print("no kill at any %s: the points are not where they were" % ", ".join(unwatched))
     bad = bool(broken or unwatched)
