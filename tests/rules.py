@@ -183,13 +183,14 @@ def length_faults(tree: str) -> List[str]:
             faults.append("%s: %d lines" % (source.path, lines))
         for node in ast.walk(source.syntax):
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                length = _last_line(node) - node.lineno + 1
+                length = last_line(node) - node.lineno + 1
                 if length > MAX_FUNCTION_LINES:
                     faults.append("%s: %s() has %d lines" % (source.path, node.name, length))
     return faults
 
 
-def _last_line(node: ast.AST) -> int:
+def last_line(node: ast.AST) -> int:
+    """Return the number of the last line of a piece of source."""
     # end_lineno came with 3.8; before, the last expression's line is close enough.
     return max(int(getattr(each, name, None) or 0)
                for each in ast.walk(node) for name in ("end_lineno", "lineno"))
