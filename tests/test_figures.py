@@ -14,8 +14,7 @@ MODULE = '''# SPDX-License-Identifier: BSD-2-Clause
 """Contract."""
 
 import os
-from typing import (
-    List)
+from typing import List
 
 # Why.
 WORDS = ("partial", "locked")
