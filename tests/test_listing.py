@@ -10,6 +10,7 @@ import re
 import stat
 import subprocess
 import sys
+import time
 import unittest
 from unittest import mock
 
@@ -20,6 +21,7 @@ from qualvosec.admin import overview
 from qualvosec.admin import source
 
 from tests import LIB
+from tests import fleet_samples
 from tests.test_admin_commands import NOW
 from tests.test_admin_commands import PROGRAM
 from tests.test_admin_commands import Case
@@ -43,6 +45,11 @@ LOG = (LINE % ("192.0.2.9", "10", "curl/8")
        + LINE % ("192.0.2.1", "23", REPORT % ("good", "ok", 0, ""))
        + LINE % ("192.0.2.2", "22", REPORT % ("bad", "failed", 5, " l=20261110T0200Z"))
        + LINE % ("192.0.2.3", "23", "QualvoSec 1.0.0 new.example.org"))
+
+
+# Set for builds and services often, and it changes when a program's output is written.
+BUFFERED = {"PATH": os.defpath}
+UNBUFFERED = dict(BUFFERED, PYTHONUNBUFFERED="1")
 
 
 class FleetCase(Case):
@@ -192,15 +199,30 @@ class ListTest(FleetCase):
     def test_a_disk_that_is_full_is_one_line_and_no_traceback(self):
         for command in (["list"], ["list", "--format", "json"], ["report", "-"], ["metrics"],
                         ["check"]):
-            with open("/dev/full", "wb") as full:
-                done = subprocess.Popen([sys.executable, PROGRAM, "-c", self.config] + command,
-                                        stdout=full, stderr=subprocess.PIPE)
-                _, err = done.communicate()
-            self.assertEqual((done.returncode, err.decode("utf-8").splitlines()[0]), (
-                1, "qualvosec-admin: standard output: no space left on device: what was "
-                "printed is not whole"), command)
-            self.assertNotIn(b"Traceback", err)
-            self.assertNotIn(b"Exception", err)
+            for environment in BUFFERED, UNBUFFERED:
+                with open("/dev/full", "wb") as full:
+                    done = subprocess.Popen([sys.executable, PROGRAM, "-c", self.config] + command,
+                                            stdout=full, stderr=subprocess.PIPE, env=environment)
+                    _, err = done.communicate()
+                self.assertEqual((done.returncode, err.decode("utf-8").splitlines()[-1]), (
+                    1, "qualvosec-admin: standard output: no space left on device: what was "
+                    "printed is not whole"), command)
+                self.assertNotIn(b"Traceback", err)
+                self.assertNotIn(b"Exception", err)
+
+    def test_what_one_must_know_stands_behind_the_table_wherever_both_go(self):
+        # The program goes by the real clock, so the log does, too: it ended 40 days ago.
+        ended = time.gmtime(time.time() - 40 * 86400)
+        day = "%02d/%s/%d" % (ended.tm_mday, fleet_samples.MONTHS[ended.tm_mon - 1], ended.tm_year)
+        self.write("access.log", LINE.replace("%s/Nov/2026", day) % (
+            "192.0.2.1", "QualvoSec 1.0.0 good.example.org"))
+        for environment in BUFFERED, UNBUFFERED:
+            done = subprocess.Popen([sys.executable, PROGRAM, "-c", self.config, "list"],
+                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                    env=environment)
+            lines = done.communicate()[0].decode("utf-8").splitlines()
+            self.assertEqual((done.returncode, len(lines)), (0, 6), lines)
+            self.assertIn("the logs end", lines[-1])
 
 
 class OrphansTest(FleetCase):

@@ -7,6 +7,7 @@ safe by who knows what may be in it.
 """
 
 import argparse
+import contextlib
 import os
 from typing import Callable
 from typing import NamedTuple
@@ -49,7 +50,10 @@ class Terminal(NamedTuple):
         _whole(self.out.flush)
 
     def warn(self, text: str) -> None:
-        """Print one line to stderr."""
+        """Print one line to stderr, behind what was said before it."""
+        # Where stdout takes no more it holds what is left, and the end meets the fault again.
+        with contextlib.suppress(OutputError, BrokenPipeError):
+            self.end()
         _write(self.err, "qualvosec-admin: %s\n" % safe(text, 1000))
 
 
