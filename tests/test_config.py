@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """qualvosec.conf: the slides' file is read; every mistake names file, line, key and remedy."""
 
+import contextlib
 import os
+import socket
 import tempfile
 import unittest
+from typing import List
+from unittest import mock
 
 from qualvosec import download
 from qualvosec.client import config
@@ -142,22 +146,49 @@ class Reports(unittest.TestCase):
 
 
 class HostName(unittest.TestCase):
-    def name(self, nodename: str, resolved: str = "", fqdn: str = "") -> str:
+    def name(self, nodename: str, in_file: str = "", fqdn: str = "") -> str:
         found = config.Config("x", "https://h", fqdn=fqdn)
-        return config.host_name(found, lambda: nodename, lambda: resolved)
+        return config.host_name(found, lambda: nodename, lambda _: in_file)
 
     def test_the_configured_name_comes_first(self) -> None:
         self.assertEqual(self.name("a.example.org", "b.example.org", "c.example.org"),
                          "c.example.org")
 
-    def test_a_dotted_nodename_is_taken_before_the_resolver(self) -> None:
+    def test_a_dotted_nodename_is_taken_before_the_file(self) -> None:
         self.assertEqual(self.name("A.Example.ORG.", "b.example.org"), "a.example.org")
 
-    def test_the_resolver_answers_for_a_short_nodename(self) -> None:
-        self.assertEqual(self.name("a", "a.example.org"), "a.example.org")
+    def test_etc_hosts_answers_for_a_short_nodename(self) -> None:
+        asked: List[str] = []
+        found = config.host_name(config.Config("x", "https://h"), lambda: "A",
+                                 lambda own: asked.append(own) or "a.example.org")
+        self.assertEqual((found, asked), ("a.example.org", ["a"]))
 
     def test_a_localhost_name_is_no_name(self) -> None:
-        for resolved in ("localhost", "localhost.localdomain", "ip6-localhost.example.org", "a",
-                         "1.0.0.127.in-addr.arpa", "a..b", ""):
-            with self.subTest(resolved=resolved):
-                self.assertEqual(self.name("a", resolved), "")
+        for in_file in ("localhost", "localhost.localdomain", "ip6-localhost.example.org", "a",
+                        "1.0.0.127.in-addr.arpa", "a..b", ""):
+            with self.subTest(in_file=in_file):
+                self.assertEqual(self.name("a", in_file), "")
+
+    def test_no_resolver_is_ever_asked(self) -> None:
+        def asked(*_: object) -> str:
+            raise AssertionError("a resolver was asked")
+
+        names = ("getfqdn", "gethostbyname", "gethostbyname_ex", "gethostbyaddr", "getaddrinfo",
+                 "getnameinfo")
+        with contextlib.ExitStack() as stack:
+            for name in names:
+                stack.enter_context(mock.patch.object(socket, name, asked))
+            config.host_name(config.Config("x", "https://h"), lambda: "no-such-host-name")
+
+    def test_without_a_name_the_line_to_write_is_told_with_its_file(self) -> None:
+        for nodename, line in (("debian", "fqdn: debian.example.org"),
+                               ("Debian", "fqdn: debian.example.org"),
+                               ("localhost", "fqdn: web01.example.org"),
+                               ("", "fqdn: web01.example.org"),
+                               ("a_b\x1b", "fqdn: web01.example.org")):
+            with self.subTest(nodename=nodename):
+                told = config.unnamed(config.Config("/etc/q.conf", "https://h"),
+                                      lambda own=nodename: own)
+                self.assertIn('set fqdn: write the line "%s"' % line, told)
+                self.assertTrue(told.endswith("into /etc/q.conf"), told)
+                config.from_text("[general]\nserver: https://h\n%s\n" % line)

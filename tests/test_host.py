@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Boot id, uptime and veto, read from files that a test prepares."""
+"""Boot id, uptime, name and veto, read from files that a test prepares."""
 
 import os
 import tempfile
@@ -40,6 +40,70 @@ class Boot(Folder):
     def test_elsewhere_the_time_of_the_boot_is_digits_only(self) -> None:
         name, uptime = host.boot(5000.5, self.folder, lambda: 1000.2)
         self.assertEqual((name, uptime), ("4000", 1000))
+
+
+# As the installer of Debian 12 writes it, without and with a domain (netcfg, hosts.c), and as
+# anaconda and FreeBSD leave it.
+DEBIAN = """127.0.0.1\tlocalhost
+127.0.1.1\t%s
+
+# The following lines are desirable for IPv6 capable hosts
+::1     localhost ip6-localhost ip6-loopback
+ff02::1 ip6-allnodes
+ff02::2 ip6-allrouters
+"""
+FEDORA = """127.0.0.1   localhost localhost.localdomain localhost4 localhost4.localdomain4
+::1         localhost localhost.localdomain localhost6 localhost6.localdomain6
+"""
+FREEBSD = """::1\t\t\tlocalhost localhost.my.domain
+127.0.0.1\t\tlocalhost localhost.my.domain
+"""
+
+
+class NameInHosts(Folder):
+    def name(self, nodename: str, text: str) -> str:
+        self.write("etc/hosts", text)
+        return host.name_in_hosts(nodename, self.folder)
+
+    def test_the_installers_file_with_a_domain_names_the_host(self) -> None:
+        self.assertEqual(self.name("debian", DEBIAN % "debian.example.org\tdebian"),
+                         "debian.example.org")
+
+    def test_files_of_installers_without_a_domain_do_not(self) -> None:
+        for text in (DEBIAN % "debian", FEDORA, FREEBSD, ""):
+            for nodename in ("debian", "localhost"):
+                with self.subTest(text=text, nodename=nodename):
+                    self.assertEqual(self.name(nodename, text), "")
+
+    def test_a_missing_or_unreadable_file_names_nobody(self) -> None:
+        self.assertEqual(host.name_in_hosts("debian", self.folder), "")
+        os.makedirs(os.path.join(self.folder, "etc/hosts"))
+        self.assertEqual(host.name_in_hosts("debian", self.folder), "")
+
+    def test_case_trailing_dots_and_the_order_of_a_line_do_not_matter(self) -> None:
+        self.assertEqual(self.name("Web01", "10.0.0.5 WEB01 Web01.Example.ORG.\n"),
+                         "web01.example.org")
+
+    def test_addresses_comments_and_names_of_others_do_not_count(self) -> None:
+        for line in ("10.0.0.5", "web01 b.example.org", "10.0.0.5 b.example.org # web01",
+                     "# 10.0.0.5 web01.example.org web01", "10.0.0.5 web01 # web01.example.org",
+                     "10.0.0.6 web010.example.org web010", "10.0.0.7 web01.example.org"):
+            with self.subTest(line=line):
+                self.assertEqual(self.name("web01", line + "\n"), "")
+
+    def test_the_first_line_with_a_full_name_counts_not_that_of_localhost(self) -> None:
+        self.assertEqual(self.name("web01", "127.0.0.1 localhost localhost.localdomain web01\n"
+                                   "10.0.0.5 web01.example.org web01\n"
+                                   "10.0.0.6 web01.example.net web01\n"), "web01.example.org")
+
+    def test_a_host_that_is_called_localhost_has_no_name(self) -> None:
+        self.assertEqual(self.name("localhost", "127.0.0.1 localhost shop.example.org\n"), "")
+
+    def test_bytes_that_are_no_text_hide_no_line(self) -> None:
+        os.makedirs(os.path.join(self.folder, "etc"))
+        with open(os.path.join(self.folder, "etc/hosts"), "wb") as stream:
+            stream.write(b"10.0.0.1 \xff\xfe\n" + b"x" * 9000 + b"\n10.0.0.5 a.example.org a\n")
+        self.assertEqual(host.name_in_hosts("a", self.folder), "a.example.org")
 
 
 class Veto(Folder):

@@ -21,6 +21,7 @@ from qualvosec import log
 from qualvosec import paths
 from qualvosec import useragent
 from qualvosec.client import cache
+from qualvosec.client import config as configuration
 from qualvosec.client import fetchreply
 from qualvosec.client import outlook
 from qualvosec.client import pacing
@@ -80,7 +81,7 @@ def fetch_argv() -> List[str]:
 def view_of(found: Optional[Accepted], config: Config, fqdn: str, reason: str, now: int) -> View:
     """Return what an accepted answer tells this host now; `reason`: why there is none."""
     if not fqdn:
-        return View(None, "unknown", "this host has no name: set fqdn", "")
+        return View(None, "unknown", configuration.unnamed(config), "")
     if found is None:
         return View(None, "unknown", reason or "no manifest has arrived yet", fqdn)
     reply = found.reply

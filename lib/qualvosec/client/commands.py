@@ -169,7 +169,7 @@ def _subject(args: argparse.Namespace) -> Tuple[Config, str, fetchreply.Reply]:
     use_zone(config._replace(timezone=zone) if zone else config)
     fqdn = (getattr(args, "fqdn", None) or configuration.host_name(config)).rstrip(".").lower()
     if not configuration.is_host_name(fqdn):
-        raise CommandFailed("this host has no name that can be trusted: use --fqdn or set fqdn"
+        raise CommandFailed("%s; or use --fqdn" % configuration.unnamed(config)
                             if not fqdn else "%s: is not a host name" % fqdn, 2)
     found = _found(getattr(args, "manifest", None), config, fqdn)
     view = acceptance.view_of(found, config, fqdn, "", int(time.time()))
@@ -300,7 +300,7 @@ def _configtest(args: argparse.Namespace) -> int:
     faults: List[str] = []
     fqdn = configuration.host_name(config)
     if not fqdn:
-        faults.append("fqdn: this host has no name that can be trusted: set it")
+        faults.append(configuration.unnamed(config))
     try:
         check_owner(config.state_dir, "-c %s configtest" % config.path)
     except StartError as error:

@@ -71,7 +71,7 @@ def findings(s: Situation) -> List[Finding]:
 def _about_policy(s: Situation) -> List[Finding]:
     found = []
     if not s.view.fqdn:
-        found.append(Finding("noname", "this host has no name that can be trusted: set fqdn"))
+        found.append(Finding("noname", s.view.detail + "; then reload this service"))
     elif s.view.why == "unlisted":
         found.append(Finding("unlisted", "%s is not in the manifest: it is never patched; add it or"
                              " stop this service" % s.view.fqdn))

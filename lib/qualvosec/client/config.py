@@ -3,15 +3,14 @@
 
 The daemon reads this at start and on SIGHUP. Nothing comes from the environment.
 The host's own name is decided here too, because it is what the manifest is
-searched for: `fqdn`, else a dotted nodename, else the resolver's answer unless
-that is a localhost name.
+searched for: `fqdn`, else a dotted nodename, else the dotted name that /etc/hosts
+gives this nodename. Never DNS: whoever answers there would choose the entry.
 """
 
 import os
 import socket
 from typing import Callable
 from typing import Dict
-from typing import List
 from typing import NamedTuple
 from typing import Tuple
 
@@ -19,6 +18,7 @@ from qualvosec import files
 from qualvosec import ini
 from qualvosec import log
 from qualvosec import paths
+from qualvosec.client import host
 
 MAX_CONFIG = 65536
 PRIVILEGES = ("auto", "sudo", "doas", "socket")
@@ -283,19 +283,30 @@ _CHECKS: Dict[str, Callable[[ini.Item, str], object]] = {
     "allowed_signers": _path, "other_tools": _choice(OTHER_TOOLS)}
 
 
-def host_name(config: Config, nodename: Callable[[], str] = lambda: os.uname()[1],
-              resolve: Callable[[], str] = socket.getfqdn) -> str:
+def _nodename() -> str:
+    return os.uname()[1]
+
+
+def host_name(config: Config, nodename: Callable[[], str] = _nodename,
+              hosts: Callable[[str], str] = host.name_in_hosts) -> str:
     """Return this host's name in lower case, "" when there is none that can be trusted.
 
-    A resolver that answers "localhost" would make many hosts share one entry.
+    A file that answers "localhost.localdomain" would make many hosts share one entry.
     """
     if config.fqdn:
         return config.fqdn
-    candidates: List[Callable[[], str]] = [nodename, resolve]
-    for ask in candidates:
-        name = ask().rstrip(".").lower()
-        first = name.split(".")[0]
+    own = nodename().rstrip(".").lower()
+    for name in (own,) if "." in own else (hosts(own),):
         if "." in name and is_host_name(name) and not (
-                first in ("localhost", "ip6-localhost", "ip6-loopback") or name.endswith(".arpa")):
+                host.is_loopback(name) or name.endswith(".arpa")):
             return name
     return ""
+
+
+def unnamed(config: Config, nodename: Callable[[], str] = _nodename) -> str:
+    """Return what to say and do where host_name() is empty, with the line to write."""
+    label = nodename().split(".")[0].lower()
+    if not is_host_name(label) or host.is_loopback(label):
+        label = "web01"
+    return ("this host has no name that can be trusted: set fqdn: write the line "
+            "\"fqdn: %s.example.org\", with your own domain, into %s" % (label, config.path))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Facts about this host that a decision needs: boot, uptime, kernel, veto.
+"""Facts about this host that a decision needs: boot, uptime, kernel, name, veto.
 
 Linux gives every boot an id. The BSDs know only the time of the boot, which
 moves when the clock is set: that is told apart by its being digits only.
@@ -17,6 +17,9 @@ _BOOT_ID = "proc/sys/kernel/random/boot_id"
 # names another boot than the one that root sees.
 _ROOTS_BOOT_ID = "run/qualvosec-boot-id"
 _MAX_VETO = 4096
+# Lists of hosts that nobody shall reach are kept in this file, too.
+_MAX_HOSTS_LINES = 1000000
+_MAX_HOSTS_LINE = 4096
 
 
 def boot(now: float, root: str = "/",
@@ -45,6 +48,33 @@ def _read(path: str) -> str:
 def kernel() -> str:
     """Return the running kernel's release."""
     return os.uname()[2]
+
+
+def is_loopback(name: str) -> bool:
+    """Say whether a name is one that every host has for itself."""
+    return name.split(".")[0] in (
+        "localhost", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback")
+
+
+def name_in_hosts(nodename: str, root: str = "/") -> str:
+    """Return the dotted name that /etc/hosts gives this nodename, "" if there is none.
+
+    As hosts(5) has it: the first line that holds both counts, address and comment do not.
+    """
+    own = nodename.lower()
+    try:
+        with open(os.path.join(root, "etc/hosts"), encoding="utf-8", errors="replace") as stream:
+            for _ in range(_MAX_HOSTS_LINES):
+                line = stream.readline(_MAX_HOSTS_LINE)
+                if not line:
+                    return ""
+                names = [word.rstrip(".").lower() for word in line.split("#")[0].split()[1:]]
+                dotted = [name for name in names if "." in name and not is_loopback(name)]
+                if own in names and dotted and not is_loopback(own):
+                    return dotted[0]
+    except OSError:
+        return ""
+    return ""
 
 
 def veto(config_dir: str, today: str) -> str:

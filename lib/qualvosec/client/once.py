@@ -136,7 +136,7 @@ def dry_run(config: Config) -> int:
     fqdn = configuration.host_name(config)
     now = int(time.time())
     if not fqdn:
-        sys.stderr.write("qualvosec: this host has no name that can be trusted: set fqdn\n")
+        sys.stderr.write("qualvosec: %s\n" % configuration.unnamed(config))
         return 1
     reply = fetch(config, fqdn)
     out = sys.stdout
