@@ -9,6 +9,8 @@ import unittest
 
 from qualvosec import command
 
+from tests import LIB
+
 ENV = {"PATH": command.FIXED_PATH}
 
 
@@ -73,3 +75,24 @@ class Running(unittest.TestCase):
     def test_arguments_never_reach_a_shell(self) -> None:
         self.assertEqual(command.run(["/bin/echo", "$(id); `id` *"], ENV).stdout,
                          b"$(id); `id` *\n")
+
+    def test_an_end_is_told_right_where_the_caller_ignores_the_ends_of_children(self) -> None:
+        text = ("import sys\nsys.path.insert(0, %r)\nfrom qualvosec import command\n"
+                "print(command.run(['/bin/sh', '-c', 'exit 7'], {}).returncode)" % LIB)
+        result = command.run(["/bin/sh", "-c", "trap '' CHLD; exec \"$@\"", "sh", sys.executable,
+                              "-ISc", text], ENV)
+        self.assertEqual(result.stdout, b"7\n")
+
+    def test_a_log_is_watched_while_the_program_writes_to_it(self) -> None:
+        with tempfile.TemporaryFile() as stream:
+            sizes = []
+
+            def watch() -> None:
+                sizes.append(os.fstat(stream.fileno()).st_size)
+                if sizes[-1]:
+                    os.kill(int(os.pread(stream.fileno(), 20, 0)), 15)
+
+            result = command.run(["/bin/sh", "-c", "echo $$; sleep 60 & wait"], ENV,
+                                 log_fd=stream.fileno(), watch=watch)
+        self.assertEqual(result.returncode, -15)
+        self.assertGreater(sizes[-1], 0)

@@ -9,12 +9,12 @@ that could break when this process dies. A child is finished when it exits, not
 at the end of its output: a daemon that it left behind may keep the pipes open.
 """
 
-import errno
-import fcntl
 import os
 import selectors
 import signal
+import subprocess
 import time
+from typing import IO
 from typing import Callable
 from typing import Dict
 from typing import List
@@ -22,14 +22,12 @@ from typing import Mapping
 from typing import NamedTuple
 from typing import Optional
 from typing import Sequence
-from typing import Tuple
 
 FIXED_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 GRACE_S = 5.0
 _POLL_S = 0.2
 _SOON_S = 0.001     # a program that has closed its output is usually gone by then
-_MOST_FDS = 65536   # a soft limit may be a milliard: closing so many takes minutes
-_LOST = 255         # what a child that somebody else has waited for is taken to have ended with
+_NAP_S = 0.05       # of what gives no sign of its end
 
 
 class CommandError(Exception):
@@ -61,111 +59,6 @@ class _Sink:
             self.pieces.append(piece[:room])
 
 
-class _Process:
-    """A started program: its id, and our ends of its three streams (-1: it has none of ours).
-
-    The module subprocess would do, but costs the resident daemon half a megabyte. Between
-    fork and exec the child calls nothing but the system: the process may have a second
-    thread, whose locks the child would wait for in vain.
-    """
-
-    def __init__(self, argv: Sequence[str], env: Mapping[str, str], cwd: str, feed: bool,
-                 log_fd: Optional[int]) -> None:
-        """Start argv; raises OSError or ValueError if that fails."""
-        paths = [argv[0]] if "/" in argv[0] else [
-            os.path.join(folder, argv[0]) for folder in env.get("PATH", FIXED_PATH).split(":")]
-        words = [os.fsencode(word) for word in argv]
-        pairs = {os.fsencode(key): os.fsencode(value) for key, value in env.items()}
-        if any(b"\0" in word for word in words):
-            raise ValueError("embedded null byte")
-        self.returncode: Optional[int] = None
-        ours, theirs = [-1, -1, -1], [-1, -1, -1]
-        opened: List[int] = []
-        try:
-            for place in range(3):
-                if place and log_fd is not None:
-                    theirs[place] = log_fd
-                elif place or feed:
-                    ends = _pipe(opened)
-                    ours[place], theirs[place] = ends if place else ends[::-1]
-                else:
-                    theirs[place] = _high(os.open("/dev/null", os.O_RDWR), opened)
-            told, tell = _pipe(opened)
-            self.pid = os.fork()
-            if self.pid == 0:
-                _become(paths, words, pairs, cwd, theirs, tell)
-            _close(opened, [fd for fd in theirs if fd != log_fd] + [tell])
-            fault = os.read(told, 16)
-            if fault:
-                os.waitpid(self.pid, 0)
-                raise OSError(int(fault), os.strerror(int(fault)))
-            _close(opened, [told])
-        except BaseException:
-            _close(opened, list(opened))
-            raise
-        self.stdin, self.stdout, self.stderr = ours
-
-    def poll(self, options: int = os.WNOHANG) -> Optional[int]:
-        """Return how it ended, None while it runs; a signal is a negative number."""
-        if self.returncode is None:
-            try:
-                pid, status = os.waitpid(self.pid, options)
-            except ChildProcessError:
-                pid, status = self.pid, _LOST << 8
-            if pid:
-                self.returncode = (-os.WTERMSIG(status) if os.WIFSIGNALED(status)
-                                   else os.WEXITSTATUS(status))
-        return self.returncode
-
-
-def _high(fd: int, opened: List[int]) -> int:
-    """Move a descriptor above the three streams, where dup2() cannot overwrite it."""
-    if fd < 3:
-        low, fd = fd, fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
-        os.close(low)
-    opened.append(fd)
-    return fd
-
-
-def _pipe(opened: List[int]) -> Tuple[int, int]:
-    reader, writer = os.pipe()
-    return _high(reader, opened), _high(writer, opened)
-
-
-def _close(opened: List[int], which: List[int]) -> None:
-    for fd in which:
-        opened.remove(fd)
-        os.close(fd)
-
-
-def _become(paths: List[str], argv: List[bytes], env: Dict[bytes, bytes], cwd: str,
-            streams: List[int], tell: int) -> None:
-    """In the child: arrange everything and execute; tell the error number, never return."""
-    try:
-        os.setsid()
-        for place in range(3):
-            os.dup2(streams[place], place)
-        os.closerange(3, tell)
-        os.closerange(tell + 1, min(os.sysconf("SC_OPEN_MAX"), _MOST_FDS))
-        os.chdir(cwd)
-        # Python ignores these; what is ignored stays ignored in every descendant.
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-        fault = 0
-        for path in paths:
-            try:
-                os.execve(path, argv, env)
-            except (FileNotFoundError, NotADirectoryError) as error:
-                fault = fault or error.errno or errno.EINVAL
-            except OSError as error:
-                fault = error.errno or errno.EINVAL
-        os.write(tell, b"%d" % fault)
-    except OSError as error:
-        os.write(tell, b"%d" % (error.errno or errno.EINVAL))
-    finally:
-        os._exit(_LOST)
-
-
 class Child:
     """One running program inside somebody's selector loop.
 
@@ -187,22 +80,31 @@ class Child:
         self._stdin = memoryview(stdin)
         self._out, self._err = _Sink(limit), _Sink(limit)
         self._result: Optional[Result] = None
+        if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+            # As a caller may leave it: then nobody could tell how a child has ended.
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         try:
-            self._process = _Process(argv, env, cwd, bool(stdin), log_fd)
-        except (OSError, ValueError) as error:
+            self._process = subprocess.Popen(
+                argv, env=env, cwd=cwd, bufsize=0, start_new_session=True,
+                stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+                stdout=subprocess.PIPE if log_fd is None else log_fd,
+                stderr=subprocess.PIPE if log_fd is None else log_fd)
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
             number = getattr(error, "errno", None)
             reason = os.strerror(number) if number else str(error)
             raise CommandError("%s: cannot be started: %s" % (argv[0], reason.lower())) from error
         process = self._process
-        self._open = [fd for fd in (process.stdin, process.stdout, process.stderr) if fd >= 0]
-        for fd in self._open:
+        self._open: Dict[int, IO[bytes]] = {
+            stream.fileno(): stream for stream in (process.stdin, process.stdout, process.stderr)
+            if stream is not None}
+        for fd, stream in self._open.items():
             os.set_blocking(fd, False)
-            selector.register(fd, selectors.EVENT_WRITE if fd == process.stdin
+            selector.register(fd, selectors.EVENT_WRITE if stream is process.stdin
                               else selectors.EVENT_READ, self)
 
     def handle(self, key: selectors.SelectorKey, mask: int) -> None:
         """Serve one ready descriptor."""
-        if key.fd == self._process.stdin:
+        if self._open[key.fd] is self._process.stdin:
             self._feed(key.fd)
         else:
             self._drain(key.fd)
@@ -226,13 +128,12 @@ class Child:
         if not piece:
             self._close(fd)
             return False
-        (self._out if fd == self._process.stdout else self._err).add(piece)
+        (self._out if self._open[fd] is self._process.stdout else self._err).add(piece)
         return True
 
     def _close(self, fd: int) -> None:
-        self._open.remove(fd)
         self._selector.unregister(fd)
-        os.close(fd)
+        self._open.pop(fd).close()
 
     def poll(self) -> Optional[Result]:
         """Return the Result once the child has ended, else None; enforces the deadline."""
@@ -241,20 +142,16 @@ class Child:
         if self._process.poll() is None and not self._given_up():
             return None
         for fd in list(self._open):
-            if fd != self._process.stdin:
+            if self._open[fd] is not self._process.stdin:
                 while self._drain(fd):
                     continue
-        self.forget()
         returncode = self._process.returncode
+        self.forget()
         self._result = Result(
             -signal.SIGKILL if returncode is None else returncode,
             b"".join(self._out.pieces), b"".join(self._err.pieces), self._signals > 0,
             max(self._out.size, self._err.size) > self._out.limit)
         return self._result
-
-    def wait(self) -> None:
-        """Sleep until the child has ended; for the owner of nothing else, who set no deadline."""
-        self._process.poll(0)
 
     def deadline(self) -> Optional[float]:
         """Return the monotonic time by which poll() wants to be called again, None for never."""
@@ -280,15 +177,19 @@ class Child:
         """Close our ends of the pipes; the child itself is left alone."""
         for fd in list(self._open):
             self._close(fd)
+        if self._process.returncode is None:
+            # Popen warns of what it takes for forgotten by mistake.
+            self._process.returncode = -signal.SIGKILL
 
 
 def run(argv: Sequence[str], env: Mapping[str, str], stdin: bytes = b"",
         deadline_s: Optional[float] = None, limit: int = 1 << 20, cwd: str = "/",
-        log_fd: Optional[int] = None) -> Result:
+        log_fd: Optional[int] = None, watch: Callable[[], None] = lambda: None) -> Result:
     """Run argv to its end and return the Result; raises CommandError if it does not start.
 
     At the deadline (seconds) the whole process group gets SIGTERM, five seconds
-    later SIGKILL: never give a deadline to what must not be cut short.
+    later SIGKILL: never give a deadline to what must not be cut short. `watch` is
+    called several times a second while the program runs.
     """
     with selectors.DefaultSelector() as selector:
         child, nap = Child(argv, env, selector, stdin, deadline_s, limit, cwd, log_fd), _SOON_S
@@ -296,14 +197,11 @@ def run(argv: Sequence[str], env: Mapping[str, str], stdin: bytes = b"",
             result = child.poll()
             if result is not None:
                 return result
+            watch()
             end = child.deadline()
             wait = _POLL_S if end is None else max(0.0, min(_POLL_S, end - time.monotonic()))
             if not selector.get_map():
-                if end is None:
-                    child.wait()
-                else:
-                    time.sleep(min(wait, nap))
-                    nap = min(2 * nap, _POLL_S)
-                continue
-            for key, mask in selector.select(wait):
+                time.sleep(min(wait, nap))
+                nap = min(2 * nap, _NAP_S)
+            for key, mask in selector.select(wait) if selector.get_map() else ():
                 child.handle(key, mask)

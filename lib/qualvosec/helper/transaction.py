@@ -8,10 +8,10 @@ record that says whether it had begun. Nothing here is ever ended in its commit
 phase: a signal only keeps the next step from starting.
 """
 
+import functools
 import os
 import signal
 import sys
-import threading
 from typing import Any
 from typing import Callable
 from typing import List
@@ -221,11 +221,11 @@ def run(stopped: Callable[[], bool]) -> None:
     state = state._replace(taken=True)
     store.write(state)
     log_fd = runlog.open_log(paths.HELPER_LOG_DIR)
-    threading.Thread(target=runlog.watch, args=(log_fd,), daemon=True).start()
     log.configure("FileHandler(%s/%s)" % (paths.HELPER_LOG_DIR, runlog.NAME), "INFO",
                   "qualvosec-transaction")
     config = configs.read(os.path.join(paths.CONFIG_DIR, "helper.conf"))
-    world = base.World(log_fd=log_fd, tell=log.info, stopped=stopped)
+    runner = functools.partial(command.run, watch=lambda: runlog.bound(log_fd))
+    world = base.World(run=runner, log_fd=log_fd, tell=log.info, stopped=stopped)
     Transaction(store, state, config, world).perform()
 
 
