@@ -28,8 +28,9 @@ BUDGETS = (
     ("all that runs as root", 700, ("helper/",), ("helper/managers/",)),
 )
 NAMELESS = {"utils", "util", "common", "helpers", "misc"}
-ROOMS = {"manifest": {"manifest"}, "client": {"client", "manifest"},
-         "admin": {"admin", "manifest"}, "server": {"server"}, "helper": {"helper"}}
+ROOMS = {"contract": {"contract"}, "manifest": {"manifest", "contract"},
+         "client": {"client", "manifest", "contract"}, "admin": {"admin", "manifest", "contract"},
+         "server": {"server", "contract"}, "helper": {"helper", "contract"}}
 ROOT_MAY_USE = {"files", "ini", "log", "command", "paths"}
 NEVER_RESIDENT = {"ssl", "urllib", "http", "email", "argparse", "configparser", "logging",
                   "random", "hashlib", "tempfile", "shutil", "pathlib", "qualvosec.yamlsubset"}
@@ -102,6 +103,8 @@ def import_faults(tree: str) -> List[str]:
             wrong = used
         elif room == "helper":
             wrong = used - ROOMS["helper"] - ROOT_MAY_USE
+        elif room == "contract":
+            wrong = used - ROOMS["contract"]
         else:
             wrong = (used & set(ROOMS)) - ROOMS.get(room, set())
         if wrong:

@@ -19,7 +19,6 @@ from typing import Tuple
 from qualvosec import ini
 from qualvosec import log
 from qualvosec import paths
-from qualvosec import useragent
 from qualvosec.admin import commands as admin_commands
 from qualvosec.admin import config as admin
 from qualvosec.admin import facts
@@ -27,6 +26,7 @@ from qualvosec.admin import overview
 from qualvosec.client import commands as client_commands
 from qualvosec.client import config as client
 from qualvosec.client import daemon
+from qualvosec.contract import words as vocabulary
 from qualvosec.helper import config as helper
 from qualvosec.helper import managers
 from qualvosec.helper import request
@@ -344,8 +344,8 @@ class Vocabulary(unittest.TestCase):
 
     def test_outcomes_and_states_of_the_reboot_are_those_of_the_code(self) -> None:
         items = mdoc.items("qualvosec.8", "DIAGNOSTICS")
-        self.assertEqual([item.named("Sy")[0] for item in items], list(useragent.OUTCOMES))
-        self.assertIn("one of %s." % ", ".join(useragent.REBOOTS),
+        self.assertEqual([item.named("Sy")[0] for item in items], list(vocabulary.OUTCOMES))
+        self.assertIn("one of %s." % ", ".join(vocabulary.REBOOTS),
                       mdoc.plain(mdoc.sections("qualvosec.8")["DIAGNOSTICS"]))
 
     def test_requests_to_the_helper_are_those_of_the_code(self) -> None:
@@ -374,7 +374,7 @@ class Vocabulary(unittest.TestCase):
         words |= set(re.findall(r'return "([a-z]+ [a-z]+(?: [a-z]+)?)"', text))
         items = mdoc.items("qualvosec-admin.8", "COMMANDS/Status of a host")
         self.assertEqual({" ".join(item.words[1:]) for item in items},
-                         words | {"orphaned", "never seen"})
+                         words | {"orphaned", "never seen", "newer"})
 
     def test_what_statuses_ask_of_a_person_is_told_as_the_code_has_it(self) -> None:
         with open(os.path.join(ROOT, "man", "qualvosec-admin.8"), encoding="utf-8") as handle:

@@ -59,6 +59,30 @@ class StatusTest(unittest.TestCase):
         # Logs that end before prove nothing.
         self.assertEqual(status(seen(asked, ago=3 * 3600), ends=2 * 3600), "ok")
 
+    def test_words_that_only_later_versions_know_are_shown_and_are_a_warning(self):
+        for fields, told in (({"outcome": "held"}, "newer: held"),
+                             ({"outcome": "orphaned"}, "newer: orphaned"),
+                             ({"reboot": "postponed"}, "ok, reboot postponed"),
+                             ({"outcome": "held", "reboot": "postponed"},
+                              "newer: held, reboot postponed")):
+            self.assertEqual(status(seen(DONE._replace(**fields))), told)
+            self.assertEqual(facts.level(told), facts.WARN)
+        self.assertEqual(facts.level("newer: held, reboot failed"), facts.BAD)
+        self.assertTrue(facts.is_status("newer"))
+
+    def test_what_later_versions_report_is_named_once_for_the_whole_fleet(self):
+        tokens = [DONE, DONE._replace(outcome="held"), DONE._replace(others="z=1 e=x:ok"), None,
+                  DONE._replace(others="z=2", reboot="postponed")]
+        hosts = {"h%d" % place: seen(token) for place, token in enumerate(tokens)}
+        told, = overview.notes(log(**hosts), NOW, 7)
+        self.assertEqual(told, "hosts that report what this version does not know: 3: upgrade "
+                               "qualvosec-admin: b=postponed, e=, r=held, z=")
+        hosts = {"h%d" % place: seen(DONE._replace(others="k%03d=1" % place))
+                 for place in range(500)}
+        self.assertIn(": 500: upgrade qualvosec-admin: k000=, k001=, k002=, k003=, k004=, "
+                      "and 495 more", overview.notes(log(**hosts), NOW, 7)[0])
+        self.assertEqual(overview.notes(log(a=seen()), NOW, 7), [])
+
     def test_hosts_without_a_report_or_without_a_run_say_so(self):
         self.assertEqual(status(seen(None)), "no report")
         self.assertEqual(status(seen(Token(), first=DAY)), "no run yet")

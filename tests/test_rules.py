@@ -109,6 +109,7 @@ class Rules(unittest.TestCase):
         tree = self.tree({
             "lib/qualvosec/files.py": GOOD + "import os\n",
             "lib/qualvosec/helper/front.py": GOOD + "from qualvosec import files\n"
+                                                    "from qualvosec.contract import words\n"
                                                     "from qualvosec.helper import request\n",
             "lib/qualvosec/client/daemon.py": GOOD + "from qualvosec import useragent\n"
                                                      "from qualvosec.manifest import policy\n",
@@ -129,6 +130,9 @@ class Rules(unittest.TestCase):
                 ("admin/commands.py", "from qualvosec.client import config\n"),
                 ("helper/front.py", "from qualvosec import yamlsubset\n"),
                 ("helper/front.py", "from qualvosec.manifest import policy\n"),
+                ("contract/words.py", "from qualvosec import files\n"),
+                ("contract/words.py", "from qualvosec.manifest import policy\n"),
+                ("files.py", "from qualvosec.contract import words\n"),
                 ("client/loop.py", "from . import state\n")]
         for name, text in rows:
             self.assertEqual(len(rules.import_faults(self.module(name, text))), 1, (name, text))

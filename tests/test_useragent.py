@@ -7,6 +7,7 @@ import sys
 import unittest
 
 from qualvosec import useragent
+from qualvosec.contract import words
 from qualvosec.useragent import Sighting
 from qualvosec.useragent import Token
 
@@ -19,8 +20,10 @@ DONE = Token("20261124T0215Z", "ok", 14, 0, 0, "verified", "20261124T0215Z")
 
 def random_token(rng):
     window = rng.choice(("", "20261124T0215Z", "20250101T0000Z"))
-    return Token(window, rng.choice(useragent.OUTCOMES + ("",)), rng.randrange(100000),
-                 rng.randrange(100000), rng.randrange(100000), rng.choice(useragent.REBOOTS),
+    def count():
+        return rng.choice((None, 0, rng.randrange(100000)))
+    return Token(window, rng.choice(tuple(words.OUTCOMES) + ("", "held")), count(), count(),
+                 count(), rng.choice(tuple(words.REBOOTS) + ("postponed",)),
                  rng.choice(("", window, "20261117T0215Z")), rng.choice(("ok", "veto", "expired")))
 
 
@@ -35,7 +38,13 @@ class WriteTest(unittest.TestCase):
 
     def test_a_host_that_never_ran_says_so(self):
         self.assertEqual(useragent.write("1.0.0", "a", Token()),
-                         "QualvoSec 1.0.0 a (s1 w=- r=- u=0 k=0 p=0 b=no)")
+                         "QualvoSec 1.0.0 a (s1 w=- r=- u=? k=? p=? b=no)")
+
+    def test_a_number_that_is_not_known_is_no_number(self):
+        failed = Token("20261124T0215Z", "failed", 0, None, None, health="failed")
+        text = useragent.write("1.0.0", "a", failed)
+        self.assertIn(" r=failed u=0 k=? p=? b=no ", text)
+        self.assertEqual(useragent.read(text).token, failed)
 
     def test_an_older_success_and_the_reason_of_bad_health_are_added(self):
         token = DONE._replace(outcome="failed", success="20261117T0215Z", health="veto")
@@ -74,13 +83,27 @@ class ReadTest(unittest.TestCase):
         self.assertEqual(useragent.read("QualvoSec 1.0.2 Giro48.Example.ORG"),
                          Sighting("1.0.2", "giro48.example.org", None))
 
-    def test_keys_of_later_versions_are_ignored(self):
-        self.assertEqual(useragent.read(EXAMPLE[:-1] + " z=new)").token, DONE)
+    def test_keys_of_later_versions_are_kept_beside_the_rest(self):
+        self.assertEqual(useragent.read(EXAMPLE[:-1] + " z=+0100,a e=x:ok)").token,
+                         DONE._replace(others="z=+0100,a e=x:ok"))
+        self.assertEqual(useragent.read(EXAMPLE[:-1] + " l=- z=\"<\\\u00e9>)").token,
+                         DONE._replace(success="", others="z=?????"))
+
+    def test_words_of_later_versions_are_kept_beside_the_rest(self):
+        for old, new, field in (("r=ok", "r=held", {"outcome": "held"}),
+                                ("b=verified", "b=postponed", {"reboot": "postponed"}),
+                                ("b=verified", "b=due h=newer",
+                                 {"reboot": "due", "health": "newer"})):
+            self.assertEqual(useragent.read(EXAMPLE.replace(old, new)).token,
+                             DONE._replace(**field))
+
+    def test_a_report_of_another_form_is_still_a_sighting(self):
         later = useragent.read("QualvoSec 9.0 a (s2 whatever)")
         self.assertEqual(later, Sighting("9.0", "a", None))
 
     def test_a_token_with_impossible_values_is_no_report_but_still_a_sighting(self):
-        for old, new in (("r=ok", "r=fine"), ("u=14", "u=-1"), ("u=14", "u=999999"),
+        for old, new in (("r=ok", "r=Fine"), ("r=ok", "r=" + "f" * 25), ("u=14", "u=-1"),
+                         ("u=14", "u=??"), ("u=14", "u=999999"),
                          ("u=14", "u=\u0661"), ("b=verified", "b="), ("w=2026", "w=x"),
                          ("k=0", ""), ("p=0", "p=0 p=0"), ("p=0", "p=0 h=A%1b"), ("s1", "s1 s1=")):
             text = EXAMPLE.replace(old, new)

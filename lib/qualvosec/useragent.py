@@ -5,8 +5,9 @@
 
 w: the last window; r: its outcome; u, k, p: packages upgraded, kept back,
 still pending; b: the reboot; l: the last window with success where that is not
-w; h: why the host is not healthy, where it is not. "-" stands for none yet.
-Readers ignore keys that they do not know. The first three words are what the
+w; h: why the host is not healthy, where it is not. "-" stands for none yet, "?"
+for a number that the host does not know. What later versions add, words and whole
+keys, is kept as it came beside the rest. The first three words are what the
 original client sends. It is a claim, not a proof.
 """
 
@@ -17,9 +18,6 @@ from typing import Tuple
 
 MAX_BYTES = 400
 MAX_COUNT = 99999
-OUTCOMES = ("ok", "nothing", "partial", "failed", "refused", "locked", "interrupted", "missed",
-            "unsupported")
-REBOOTS = ("no", "due", "deferred", "requested", "verified", "failed", "unknown")
 
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _NAME = re.compile(r"%s(?:\.%s)*" % (_LABEL, _LABEL))
@@ -30,25 +28,27 @@ _HEADER = re.compile(r"QualvoSec (%s) (%s(?:\.%s)*)(?: \((.*)\))?"
                      % (_VERSION.pattern, _LABEL, _LABEL), re.DOTALL)
 _PAIR = re.compile(r" ([^ =]*)=?([^ ]*)")
 _NEEDED = frozenset("wrukpb")
+_KNOWN = _NEEDED | frozenset("lh")
+_ODD = re.compile(r"[^A-Za-z0-9._:,+/?%@=-]")
 # The values of a report in a fixed order; "-" leaves its group out.
 _VALUES = re.compile(" ".join((
-    "(?:-?|({window}))", "(?:-?|({outcomes}))", "({count})", "({count})", "({count})",
-    "({reboots})", "(?:-?|({window}))", "(?:-?|({word}))")).format(
-        window=_WINDOW.pattern, count="[0-9]{1,5}", word=_WORD.pattern,
-        outcomes="|".join(OUTCOMES), reboots="|".join(REBOOTS)))
+    "(?:-?|({window}))", "(?:-?|({word}))", "{count}", "{count}", "{count}",
+    "({word})", "(?:-?|({window}))", "(?:-?|({word}))")).format(
+        window=_WINDOW.pattern, count=r"(?:\?|([0-9]{1,5}))", word=_WORD.pattern))
 
 
 class Token(NamedTuple):
     """One report. Windows are ids ("20261124T0215Z"), "" for none."""
 
     window: str = ""
-    outcome: str = ""           # one of OUTCOMES, "" before the first window
-    upgraded: int = 0
-    kept: int = 0
-    pending: int = 0
-    reboot: str = "no"          # one of REBOOTS
+    outcome: str = ""           # "" before the first window
+    upgraded: Optional[int] = None      # None: not known
+    kept: Optional[int] = None
+    pending: Optional[int] = None
+    reboot: str = "no"
     success: str = ""           # the last window with success
     health: str = "ok"          # or one word why not: veto, invalid, expired, ...
+    others: str = ""            # what later versions say, as they say it: "z=+0100 s=3"
 
 
 class Sighting(NamedTuple):
@@ -71,10 +71,10 @@ def write(version: str, fqdn: str, token: Optional[Token] = None) -> str:
     if token is None:
         return head
     parts = ["s1", "w=" + _window(token.window),
-             "r=" + (token.outcome if token.outcome in OUTCOMES else "-"),
+             "r=" + (token.outcome if _WORD.fullmatch(token.outcome) else "-"),
              "u=" + _count(token.upgraded), "k=" + _count(token.kept),
              "p=" + _count(token.pending),
-             "b=" + (token.reboot if token.reboot in REBOOTS else "unknown")]
+             "b=" + (token.reboot if _WORD.fullmatch(token.reboot) else "unknown")]
     if token.success != token.window:
         parts.append("l=" + _window(token.success))
     if token.health != "ok":
@@ -87,8 +87,8 @@ def _window(text: str) -> str:
     return text if _WINDOW.fullmatch(text) else "-"
 
 
-def _count(number: int) -> str:
-    return str(max(0, min(number, MAX_COUNT)))
+def _count(number: Optional[int]) -> str:
+    return "?" if number is None else str(max(0, min(number, MAX_COUNT)))
 
 
 def read(text: str) -> Optional[Sighting]:
@@ -128,5 +128,11 @@ def _read_token(report: str) -> Optional[Token]:
     if found is None:
         return None
     window, outcome, upgraded, kept, pending, reboot, success, health = found.groups()
-    return Token(window or "", outcome or "", int(upgraded), int(kept), int(pending), reboot,
-                 success or "", health or "unknown")
+    others = "" if len(fields) == len(_NEEDED) else " ".join(
+        _ODD.sub("?", word) for word in words[1:] if word.partition("=")[0] not in _KNOWN)
+    return Token(window or "", outcome or "", _number(upgraded), _number(kept), _number(pending),
+                 reboot, success or "", health or "unknown", others)
+
+
+def _number(digits: Optional[str]) -> Optional[int]:
+    return None if digits is None else int(digits)

@@ -13,6 +13,7 @@ from typing import Any
 from typing import Callable
 from typing import Dict
 from typing import List
+from typing import Mapping
 from typing import NamedTuple
 from typing import Optional
 from typing import Sequence
@@ -21,25 +22,26 @@ from typing import Tuple
 from qualvosec.admin import overview
 from qualvosec.admin import render
 from qualvosec.admin.overview import Row
+from qualvosec.contract import words
 from qualvosec.manifest import window
 from qualvosec.manifest.policy import Policy
 from qualvosec.manifest.window import Opening
 from qualvosec.manifest.window import Zone
-from qualvosec.useragent import OUTCOMES
 
 DAY_S = 86400
 WEEK_S = 7 * DAY_S
-BAD, WARN, GOOD = "bad", "warn", "good"
-_GOOD = ("ok", "nothing", "no run yet")
-_WARN = ("partial", "locked", "unsupported", "unlisted", "unknown", "no report")
-# What overview tells besides the outcomes; the last is followed by a reason.
-STATUSES = OUTCOMES + ("no run yet", "unlisted", "invalid entry", "orphaned", "never seen",
-                       "unknown", "conflict", "overdue", "no report", "unhealthy")
+BAD, WARN, GOOD = words.LEVELS
+# What overview tells besides the outcomes; behind the last two stands a word of the host's.
+_LEVELS = {"no run yet": GOOD, "unlisted": WARN, "invalid entry": BAD, "orphaned": BAD,
+           "never seen": BAD, "unknown": WARN, "conflict": BAD, "overdue": BAD, "no report": WARN,
+           "newer": WARN, "unhealthy": BAD}
+STATUSES = tuple(words.OUTCOMES) + tuple(_LEVELS)
 # What --sort takes and the other formats print, in this order.
 COLUMNS = ("system", "status", "last_seen", "source", "version", "active", "patch_window",
            "next_window", "reboot", "last_window", "outcome", "upgraded", "kept", "pending",
-           "reboot_state", "last_success", "success_days", "health", "groups")
-_NEWEST_FIRST = ("last_seen", "last_success", "success_days", "upgraded", "kept", "pending")
+           "reboot_state", "last_success", "success_days", "health", "groups", "others")
+_NUMBERS = ("upgraded", "kept", "pending")
+_NEWEST_FIRST = ("last_seen", "last_success", "success_days") + _NUMBERS
 
 
 class Choice(NamedTuple):
@@ -53,12 +55,12 @@ class Choice(NamedTuple):
 
 def level(status: str) -> str:
     """Return what a status asks of a person: BAD, WARN or GOOD."""
-    if status in _GOOD:
-        return GOOD
-    outcome, _, reboot = status.partition(", reboot ")
-    if reboot in ("failed", "requested"):
-        return BAD
-    return WARN if outcome in _WARN or (reboot and outcome in _GOOD) else BAD
+    told, _, reboot = status.partition(", reboot ")
+    kind = told.partition(":")[0]
+    own = _LEVELS.get(kind) or words.outcome(kind).level
+    # A reboot that was asked for is named here only where the host has not come back from it.
+    after = "" if not reboot else BAD if reboot == "requested" else words.reboot_level(reboot)
+    return BAD if BAD in (own, after) else WARN if WARN in (own, after) else GOOD
 
 
 def selected(rows: Sequence[Row], choice: Choice) -> List[Row]:
@@ -168,6 +170,7 @@ def of(row: Row, weeks: Weeks) -> Dict[str, Any]:
         "success_days": max(0, weeks.now - success) // DAY_S if success is not None else None,
         "health": token.health if token else None,
         "groups": list(policy.groups) if policy else [],
+        "others": token.others or None if token else None,
     }
 
 
@@ -183,6 +186,14 @@ def order(column: str) -> Callable[[Dict[str, Any]], Any]:
             return value is None, -(value or 0), fact["system"]
         return value is None, value if value is not None else 0, fact["system"]
     return key
+
+
+def blank(fact: Mapping[str, Any], column: str) -> str:
+    """Return what people read where a value is None: "?" for a number that its host does not know.
+
+    Every report has the state of the reboot: where that is missing, so is all else.
+    """
+    return "?" if column in _NUMBERS and fact["reboot_state"] is not None else "-"
 
 
 def moment(instant: Optional[int]) -> str:

@@ -27,18 +27,22 @@ _COLOURS = {facts.BAD: "\x1b[31m", facts.WARN: "\x1b[33m", facts.GOOD: "\x1b[32m
 _PLAIN = "\x1b[0m"
 _WIDE = ("system", "last_seen", "source", "version", "patch_window", "next_window", "reboot",
          "last_window", "outcome", "upgraded", "kept", "pending", "reboot_state", "success_days",
-         "groups", "status")
+         "groups", "others", "status")
 _HEADINGS = {"system": "System", "last_seen": "Last Seen", "source": "From", "version": "Version",
              "patch_window": "Patch Window", "next_window": "Next Window", "reboot": "Reboot",
              "last_window": "Last Window", "outcome": "Outcome", "upgraded": "Upgraded",
              "kept": "Kept Back", "pending": "Pending", "reboot_state": "Reboot State",
-             "success_days": "Days Since Success", "groups": "Groups", "status": "Status"}
+             "success_days": "Days Since Success", "groups": "Groups", "others": "Others",
+             "status": "Status"}
 
 
 def wide(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield the lines of a table of everything, each ended."""
-    lines = [[_cell(fact, column) for column in _WIDE] for fact in found]
-    headings = [_HEADINGS[column] for column in _WIDE]
+    # Who has no host of a later version does not meet the column for what such hosts say.
+    columns = [column for column in _WIDE
+               if column != "others" or any(fact["others"] for fact in found)]
+    lines = [[_cell(fact, column) for column in columns] for fact in found]
+    headings = [_HEADINGS[column] for column in columns]
     widths = [max([len(heading)] + [len(line[place]) for line in lines])
               for place, heading in enumerate(headings)]
     yield render.line(headings, widths) + "\n"
@@ -53,7 +57,7 @@ def _cell(fact: Mapping[str, Any], column: str) -> str:
         return facts.moment(value)
     if column == "groups":
         return safe(",".join(value), 200) or "-"
-    return "-" if value is None else safe(str(value), 300)
+    return facts.blank(fact, column) if value is None else safe(str(value), 300)
 
 
 def coloured(text: str, status: str) -> str:

@@ -6,16 +6,19 @@ this order: not in the manifest (unlisted), an entry that no client can use
 (invalid entry), silent for alive_days (orphaned, never seen), two sources of
 one kind within a day (conflict), two windows without success (overdue), what
 the host says is wrong with it (unhealthy: ...). Where the logs do not cover
-alive_days, silence proves nothing: unknown.
+alive_days, silence proves nothing: unknown. An outcome that only later versions
+know is shown as "newer: ...".
 """
 
 from typing import List
 from typing import Mapping
 from typing import NamedTuple
 from typing import Optional
+from typing import Tuple
 
 from qualvosec.admin.accesslog import Log
 from qualvosec.admin.accesslog import Seen
+from qualvosec.contract import words
 from qualvosec.manifest import window
 from qualvosec.manifest.policy import Policy
 from qualvosec.manifest.window import Zone
@@ -94,9 +97,29 @@ def notes(log: Log, now: int, alive_days: int) -> List[str]:
     if log.mistimed:
         result.append("lines with an impossible time skipped: %d: was the clock of the web server "
                       "wrong?" % log.mistimed)
+    newer, unread = _newer(log)
+    if newer:
+        result.append("hosts that report what this version does not know: %d: upgrade "
+                      "qualvosec-admin: %s" % (newer, ", ".join(words.capped(unread, 6))))
     if log.strangers:
         result.append("requests of further unlisted names left out: %d" % log.strangers)
     return result
+
+
+def _newer(log: Log) -> Tuple[int, List[str]]:
+    """Return how many hosts say more than this version can read, and what."""
+    count, found = 0, set()
+    for token in (seen.sighting.token for seen in log.hosts.values()):
+        if token is None:
+            continue
+        unread = ["%s=" % other.partition("=")[0] for other in token.others.split()]
+        if token.outcome and token.outcome not in words.OUTCOMES:
+            unread.append("r=" + token.outcome)
+        if token.reboot not in words.REBOOTS:
+            unread.append("b=" + token.reboot)
+        count += bool(unread)
+        found.update(unread)
+    return count, sorted(found)
 
 
 def reported(seen: Seen, until: int) -> str:
@@ -111,10 +134,11 @@ def reported(seen: Seen, until: int) -> str:
         return "unhealthy: " + token.health
     if not token.outcome:
         return "no run yet"
-    if token.reboot in ("due", "deferred", "failed") or (
+    outcome = token.outcome if token.outcome in words.OUTCOMES else "newer: " + token.outcome
+    if words.reboot_level(token.reboot) != words.GOOD or (
             token.reboot == "requested" and until - seen.time > _SLACK_S):
-        return "%s, reboot %s" % (token.outcome, token.reboot)
-    return token.outcome
+        return "%s, reboot %s" % (outcome, token.reboot)
+    return outcome
 
 
 def conflict(seen: Seen) -> bool:

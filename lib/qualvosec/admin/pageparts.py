@@ -108,7 +108,7 @@ SCRIPT = """
 
   function key(row, column) {
     var text = row.cells[column].textContent;
-    if (text === "-") { return null; }
+    if (text === "-" || text === "?") { return null; }
     if (column === 1) { return ranks[row.className] + text; }
     return /^\\d+$/.test(text) ? Number(text) : text;
   }

@@ -196,4 +196,4 @@ def _cell(fact: Mapping[str, Any], column: str) -> str:
         return facts.moment(value)
     if column == "groups":
         return _text(" ".join(value)) or "-"
-    return "-" if value is None else _text(value)
+    return facts.blank(fact, column) if value is None else _text(value)
