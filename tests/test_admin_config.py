@@ -24,7 +24,7 @@ class ConfigTest(unittest.TestCase):
             self.assertIn("\n%s:" % key, text)
         found = config.from_text(text)
         self.assertEqual(found.manifest, "/srv/patching/patch.yaml")
-        self.assertEqual(found.log_file_path, ("/var/log/nginx/qualvosec.access.log*",))
+        self.assertEqual(found.log_file_path, config.USUAL_LOGS)
         self.assertNotIn("", found)
 
     def test_several_logs_are_cut_at_blanks_and_commas(self):

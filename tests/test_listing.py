@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from unittest import mock
 
 from qualvosec import download
 from qualvosec.admin import commands
+from qualvosec.admin import config
 from qualvosec.admin import facts
 from qualvosec.admin import overview
 from qualvosec.admin import source
@@ -188,6 +190,42 @@ class ListTest(FleetCase):
         os.close(slave)
         self.assertNotIn("\x1b", self.run_admin("list")[1])
 
+
+    def list_usual(self, *names):
+        """List with these files in the place of the usual logs, without --log."""
+        usual = tuple(os.path.join(self.folder, name) for name in names)
+        settings = config.Config(manifest=self.manifest, log_file_path=usual)
+        with mock.patch.object(config, "USUAL_LOGS", usual), \
+                mock.patch.object(source, "settings", lambda options: settings):
+            return self.run_admin("list", "--format", "csv")
+
+    def test_of_the_usual_logs_those_are_read_that_are_there(self):
+        shutil.copy(self.log, os.path.join(self.folder, "nginx.log.1"))
+        for names in (("none/nginx.log*", "access.log*"), ("nginx.log*", "none/access.log*"),
+                      ("nginx.log*", "access.log*")):
+            with self.subTest(names=names):
+                code, out, err = self.list_usual(*names)
+                self.assertEqual((code, err), (0, ""))
+                self.assertIn("good.example.org", out)
+                self.assertIn("2026-11-23", out)
+
+    def test_where_no_usual_log_is_there_both_are_named_with_what_to_do(self):
+        code, out, err = self.list_usual("none/a.log*", "none/b.log*")
+        self.assertEqual((code, out, len(err.splitlines())), (2, "", 1))
+        self.assertIn("there is no %s/none/a.log* and no %s/none/b.log*: give --log FILE or set it"
+                      % (self.folder, self.folder), err)
+
+    def test_a_usual_log_that_may_not_be_looked_at_is_told(self):
+        # Root may look anywhere: the answer is the one that others get.
+        closed = os.path.join(self.folder, "closed")
+        os.mkdir(closed)
+        access = os.access
+        with mock.patch.object(os, "access", lambda path, mode: path != closed and access(
+                path, mode)):
+            code, out, err = self.list_usual("closed/a.log*", "access.log*")
+        self.assertEqual(code, 1)
+        self.assertIn("good.example.org", out)
+        self.assertIn("closed: permission denied", err)
 
     def test_a_log_that_is_missing_takes_nothing_from_the_others(self):
         code, out, err = self.run_admin("list", "--log", self.log + ".*.gz", self.log)

@@ -104,6 +104,7 @@ class Configurations(unittest.TestCase):
         self.assertEqual(os.path.dirname(config.manifest), root)
         self.assertRegex(nginx, r"\n    root %s;" % re.escape(root))
         log = re.findall(r"access_log (\S+) combined;", nginx)
+        log.append(server.parse(text_of("etc/qualvosec_server.conf")).log_file)
         self.assertEqual([path + "*" for path in log], list(config.log_file_path))
 
 

@@ -14,6 +14,8 @@ from qualvosec import files
 from qualvosec import ini
 
 MAX_CONFIG = 65536
+# By etc/nginx/qualvosec.conf and etc/qualvosec_server.conf; those that are there are read.
+USUAL_LOGS = ("/var/log/nginx/qualvosec.access.log*", "/var/log/qualvosec-server/access.log*")
 KEYS = ("server", "manifest", "log_file_path", "alive_days", "ca_file", "key")
 
 
@@ -22,11 +24,11 @@ class ConfigError(ValueError):
 
 
 class Config(NamedTuple):
-    """Every setting with its final value; empty where it is not set."""
+    """Every setting with its final value; empty where it is not set and has no default."""
 
     server: str = ""
     manifest: str = ""
-    log_file_path: Tuple[str, ...] = ()
+    log_file_path: Tuple[str, ...] = USUAL_LOGS
     alive_days: int = 7
     ca_file: str = ""
     key: str = ""

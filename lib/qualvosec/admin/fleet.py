@@ -56,9 +56,7 @@ class Fleet(NamedTuple):
 def read(settings: config.Config, terminal: Terminal) -> Fleet:
     """Read manifest and logs; raises AdminError."""
     name, found = _read_manifest(settings, terminal.now)
-    if not settings.log_file_path:
-        raise UsageError("log_file_path: is not set: give --log FILE or set it in %s"
-                         % os.path.join(paths.CONFIG_DIR, source.CONFIG_NAME))
+    settings = _with_logs(settings)
     faults: List[str] = []
     if found.errors():
         faults.append("%s: has %s: see qualvosec-admin check"
@@ -72,6 +70,17 @@ def read(settings: config.Config, terminal: Terminal) -> Fleet:
     return Fleet(rows, log, tuple(faults),
                  tuple(overview.notes(log, terminal.now, settings.alive_days)),
                  overview.covers(log, terminal.now, settings.alive_days))
+
+
+def _with_logs(settings: config.Config) -> config.Config:
+    """Leave only those of the usual logs that are there; what was named has to be."""
+    if settings.log_file_path == config.USUAL_LOGS:
+        settings = settings._replace(log_file_path=logfile.present(config.USUAL_LOGS))
+    if not settings.log_file_path:
+        raise UsageError("log_file_path: there is no %s: give --log FILE or set it in %s"
+                         % (" and no ".join(config.USUAL_LOGS),
+                            os.path.join(paths.CONFIG_DIR, source.CONFIG_NAME)))
+    return settings
 
 
 def _read_manifest(settings: config.Config, now: int) -> Tuple[str, document.Document]:

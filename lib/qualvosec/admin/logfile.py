@@ -56,12 +56,25 @@ def expand(patterns: Sequence[str]) -> Tuple[List[str], List[str]]:
     return list(found.values()), faults
 
 
-def _absence(pattern: str) -> str:
-    """Say why nothing was found: what may not be looked at looks as if it were not there."""
+def present(patterns: Sequence[str]) -> Tuple[str, ...]:
+    """Return those of the paths and globs that lead to a file, or to where one may not look."""
+    return tuple(pattern for pattern in patterns
+                 if os.path.lexists(pattern) or glob.glob(pattern) or _closed(pattern))
+
+
+def _closed(pattern: str) -> str:
+    """Return the directory that may not be looked into: what is there looks as if it were not."""
     folder = os.path.dirname(pattern)
     while folder and not os.path.isdir(folder) and folder != os.path.dirname(folder):
         folder = os.path.dirname(folder)
-    if folder and not os.access(folder, os.R_OK | os.X_OK if glob.has_magic(pattern) else os.X_OK):
+    needed = os.R_OK | os.X_OK if glob.has_magic(pattern) else os.X_OK
+    return folder if folder and not os.access(folder, needed) else ""
+
+
+def _absence(pattern: str) -> str:
+    """Say why nothing was found."""
+    folder = _closed(pattern)
+    if folder:
         return "%s: %s: permission denied: run as a user who may read it" % (pattern, folder)
     return "%s: no such file: see log_file_path" % pattern
 
