@@ -111,6 +111,8 @@ class Rules(unittest.TestCase):
             "lib/qualvosec/helper/front.py": GOOD + "from qualvosec import files\n"
                                                     "from qualvosec.contract import words\n"
                                                     "from qualvosec.helper import request\n",
+            "lib/qualvosec/contract/call.py": GOOD + "import json\n"
+                                                     "from qualvosec.contract import shape\n",
             "lib/qualvosec/client/daemon.py": GOOD + "from qualvosec import useragent\n"
                                                      "from qualvosec.manifest import policy\n",
             "bin/qualvosec": "#!/usr/bin/env python3\n" + GOOD + "import qualvosec.client\n"})
@@ -123,6 +125,10 @@ class Rules(unittest.TestCase):
         rows = [("files.py", "from qualvosec import ini\n"),
                 ("files.py", "import qualvosec.ini\n"),
                 ("files.py", "def f():\n    from qualvosec.client import state\n"),
+                ("contract/shape.py", "from qualvosec import files\n"),
+                ("contract/shape.py", "from qualvosec.manifest import policy\n"),
+                ("contract/shape.py", "import os\n"),
+                ("files.py", "from qualvosec.contract import shape\n"),
                 ("server/main.py", "from qualvosec.client import state\n"),
                 ("server/main.py", "from qualvosec.manifest import policy\n"),
                 ("manifest/window.py", "from qualvosec.admin import render\n"),

@@ -13,15 +13,14 @@ import errno
 import json
 import os
 import stat
-from typing import Callable
-from typing import Dict
 from typing import NamedTuple
 from typing import Optional
 from typing import Tuple
 
 from qualvosec import files
-from qualvosec.client.record import MAX_INSTANT
+from qualvosec import log
 from qualvosec.client.record import OUTCOMES
+from qualvosec.contract import shape
 from qualvosec.manifest import window
 
 VERSION = 1
@@ -31,7 +30,6 @@ MAX_BYTES = 1 << 16
 MAX_TEXT = 2000
 MAX_KEY = 16384
 MAX_CONSUMED = 64
-MAX_REASONS = 8
 REBOOTS = ("no", "due", "deferred", "requested", "verified", "failed", "unknown")
 
 
@@ -91,128 +89,24 @@ class State(NamedTuple):
     trouble: str = ""               # why the state was lost; kept until a success
 
 
-Check = Callable[[object], object]
-
-
-def _fail(what: str) -> ValueError:
-    return ValueError(what)
-
-
-def _text(limit: int) -> Check:
-    def check(value: object) -> object:
-        if not isinstance(value, str) or len(value) > limit:
-            raise _fail("is not text of at most %d characters" % limit)
-        return value
-    return check
-
-
-def _word(*allowed: str) -> Check:
-    def check(value: object) -> object:
-        if not isinstance(value, str) or value not in allowed:
-            raise _fail("is not a known word")
-        return value
-    return check
-
-
-def _number(value: object) -> object:
-    # -1 is a value of `hold`; clocks before 1970 belong to hosts without a battery.
-    if type(value) is not int or not -MAX_INSTANT < value < MAX_INSTANT:
-        raise _fail("is not a number")
-    return value
-
-
-def _boolean(value: object) -> object:
-    if type(value) is not bool:
-        raise _fail("is not true or false")
-    return value
-
-
-def _window(value: object) -> object:
+def _window(value: object, notes: shape.Notes) -> object:
     if value != "":
         window.opens_of(str(value) if isinstance(value, str) else "?")
     return value
 
 
-def _tuple(*checks: Check) -> Check:
-    def check(value: object) -> object:
-        if type(value) is not list or len(value) != len(checks):
-            raise _fail("is not a list of %d" % len(checks))
-        return tuple(part(entry) for part, entry in zip(checks, value))
-    return check
-
-
-def _list(part: Check, limit: int) -> Check:
-    def check(value: object) -> object:
-        if type(value) is not list or len(value) > limit:
-            raise _fail("is not a list of at most %d" % limit)
-        return tuple(part(entry) for entry in value)
-    return check
-
-
-_RESULT: Dict[str, Check] = {
-    "window": _window,
-    "outcome": _word("", "missed", *OUTCOMES),
-    "reason": _text(MAX_TEXT),
-    "finished": _number,
-    "upgraded": _number,
-    "kept": _number,
-    "pending": _number,
-    "clean": _boolean,
-    "due": _word("due", "no", "unknown"),
-    "due_reasons": _list(_text(MAX_TEXT), MAX_REASONS),
-    "config_files": _number,
-}
-
-
-def _result(value: object) -> object:
-    return Result(**_object(value, _RESULT))   # type: ignore[arg-type]
-
-
-_STATE: Dict[str, Check] = {
-    "phase": _word("idle", "patching", "patched", "rebooting"),
-    "window": _window,
-    "op": _word("", "upgrade", "repair"),
-    "begun": _number,
-    "opens": _number,
-    "closes": _number,
-    "cutoff": _number,
-    "deadline": _number,
-    "date": _number,
-    "tries": _number,
-    "known": _tuple(_text(MAX_TEXT), _number),
-    "boot_id": _text(MAX_TEXT),
-    "noted": _number,
-    "asked": _number,
-    "reboot": _word(*REBOOTS),
-    "reboot_reason": _text(MAX_TEXT),
-    "kernel": _text(MAX_TEXT),
-    "retry": _number,
-    "last": _result,
-    "obstacle": _tuple(_window, _word("", "missed", *OUTCOMES), _text(MAX_TEXT)),
-    "consumed": _list(_tuple(_number, _number), MAX_CONSUMED),
-    "days": _tuple(_text(MAX_KEY), _list(_number, MAX_CONSUMED)),
-    "concluded": _window,
-    "schedule": _text(MAX_KEY),
-    "since": _number,
-    "awaited": _tuple(_window, _number),
-    "seen": _number,
-    "success": _number,
-    "failures": _number,
-    "hold": _number,
-    "trouble": _text(MAX_TEXT),
-}
-
-
-def _object(value: object, checks: Dict[str, Check]) -> Dict[str, object]:
-    if type(value) is not dict or set(value) != set(checks):
-        raise _fail("does not have the keys of this version")
-    result = {}
-    for key, check in checks.items():
-        try:
-            result[key] = check(value[key])
-        except ValueError as error:
-            raise _fail("%s: %s" % (key, error)) from None
-    return result
+_KEY = shape.text(MAX_KEY)
+_OUTCOME = shape.newer_word("", "missed", *OUTCOMES)
+_RESULT = shape.record(Result, window=_window, outcome=_OUTCOME,
+                       due=shape.newer_word("due", "no", "unknown"))
+# Without these nobody could tell whether a run is under way or has been: no default will do.
+_STATE = shape.record(
+    State, ("phase", "window", "op", "consumed"), VERSION,
+    phase=shape.word("idle", "patching", "patched", "rebooting"), window=_window,
+    op=shape.word("", "upgrade", "repair"), reboot=shape.newer_word(*REBOOTS), last=_RESULT,
+    obstacle=shape.row(_window, _OUTCOME, shape.text()), concluded=_window, schedule=_KEY,
+    days=shape.row(_KEY, shape.list_of(shape.number())),
+    awaited=shape.row(_window, shape.number()))
 
 
 def to_bytes(state: State) -> bytes:
@@ -222,23 +116,36 @@ def to_bytes(state: State) -> bytes:
 
 
 def from_bytes(data: bytes) -> State:
-    """Return the state that to_bytes() wrote; raises ValueError with what is wrong."""
-    try:
-        value = json.loads(data.decode("ascii"), parse_constant=_constant)
-    except RecursionError:
-        raise _fail("is nested too deeply") from None
-    if type(value) is not dict or type(value.get("v")) is not int:
-        raise _fail("has no version")
-    if value.pop("v") != VERSION:
-        raise _fail("was written by another version")
-    state = State(**_object(value, _STATE))   # type: ignore[arg-type]
+    """Return the state that to_bytes() of any version wrote; raises ValueError."""
+    return _read(data)[0]
+
+
+def _read(data: bytes) -> Tuple[State, str]:
+    """Return the state, and what in it is newer than this version or ""."""
+    notes: shape.Notes = []
+    state = _STATE(_of_today(shape.parse(data)), notes)
     if state.phase != "idle" and not (state.window and state.op):
-        raise _fail("phase %s names no window" % state.phase)
-    return state
+        raise ValueError("phase %s names no window" % state.phase)
+    return state, shape.told(notes)
 
 
-def _constant(text: str) -> object:
-    raise _fail("%s is not a number" % text)
+def _of_today(value: object) -> object:
+    """Return the object with what versions before 1.0.0 wrote under its present keys."""
+    if not isinstance(value, dict):
+        return value
+    value = dict(value)
+    known = value.get("known")
+    if isinstance(known, list) and len(known) > 2 and all(
+            type(part) in (str, int) for part in known):
+        # window, op, accepted and, later, finished: the first words of what stands there now.
+        value["known"] = [" ".join(str(part) for part in known) if known[0] else "", known[2]]
+    for old in ("consumed_day", "consumed_date"):
+        day = value.pop(old, None)
+        if day is not None:
+            schedule, date = day if isinstance(day, list) and len(day) == 2 else (
+                value.get("schedule"), day)
+            value.setdefault("days", [schedule, [date] if date else []])
+    return value
 
 
 def check_directory(directory: str, uid: int) -> None:
@@ -299,12 +206,15 @@ def read_own(directory: str, name: str, limit: int, uid: int) -> Tuple[Optional[
 
 def load(directory: str, uid: int) -> State:
     """Return the state of the last decision; raises StateError when nothing may be assumed."""
+    path = os.path.join(directory, NAME)
     data, trouble = read_own(directory, NAME, MAX_BYTES, uid)
     if data is not None:
         try:
-            return from_bytes(data)
+            state, newer = _read(data)
+            if newer:
+                log.warning("%s: %s" % (path, newer))
+            return state
         except ValueError as error:
-            path = os.path.join(directory, NAME)
             trouble = move_aside(path, "%s: %s" % (path, error))
     return State(hold=-1, trouble=trouble) if trouble else State()
 

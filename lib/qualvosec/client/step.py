@@ -106,7 +106,7 @@ def _patching(view: View, state: State, facts: Facts) -> Step:
     if facts.unanswered:
         return state, Action("wait", facts.unanswered, facts.now + RETRY_S)
     record = facts.record
-    if record is not None and record.window == state.window and verdict.key(record) != state.known:
+    if record is not None and record.window == state.window and not verdict.is_known(state, record):
         state = state._replace(known=verdict.key(record), boot_id=record.boot_id,
                                noted=record.accepted, asked=0)
         if record.finished:
@@ -307,7 +307,7 @@ def _adopt(view: View, state: State, facts: Facts) -> Optional[Step]:
     watch = Action("watch", "running", window=record.window if record is not None else "")
     if record is None or (record.finished and facts.alive):
         return (state, watch) if facts.alive else None
-    if not facts.alive and (facts.unanswered or verdict.key(record) == state.known
+    if not facts.alive and (facts.unanswered or verdict.is_known(state, record)
                             or record.accepted < state.known[1]):
         return None
     try:

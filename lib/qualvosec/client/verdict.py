@@ -37,6 +37,11 @@ def key(record: Optional[Record]) -> Tuple[str, int]:
         record.outcome or "-", record.committed), record.accepted
 
 
+def is_known(state: State, record: Optional[Record]) -> bool:
+    """Say whether this record was judged already; earlier versions noted fewer words of its key."""
+    return (key(record)[0] + " ").startswith(state.known[0] + " ")
+
+
 def conclude(state: State, record: Record) -> State:
     """Take over the outcome of a finished run or repair."""
     last = Result(

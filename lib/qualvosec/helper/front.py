@@ -10,6 +10,7 @@ only a look at pending updates is possible.
 
 import json
 import os
+import syslog
 from typing import Callable
 from typing import Dict
 from typing import List
@@ -41,6 +42,7 @@ class Host(NamedTuple):
     insecure: Callable[[], str] = lambda: process.insecure([paths.CONFIG_DIR] + process.own_files())
     launch: Callable[[], str] = system.launch
     gone: Callable[[float], bool] = process.caller_gone
+    tell: Callable[[str], None] = syslog.syslog
 
 
 def serve(receive: Callable[[], bytes], host: Host) -> Reply:
@@ -101,7 +103,7 @@ def _start(request: requests.Request, host: Host, config: configs.Config) -> Rep
     boot_id = system.boot_id(host.world.root, host.world.run)
     lock = host.store.lock()
     try:
-        before, now = host.store.read(), host.world.now()
+        before, now = host.store.read(host.tell), host.world.now()
         alive = lock is None or records.starting(before, now, boot_id)
         veto = configs.veto(os.path.join(host.config_dir, "veto"), now)
         why = rules.refusal(request, before, config, veto, alive, now)

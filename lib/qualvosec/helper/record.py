@@ -11,13 +11,14 @@ Everything here raises files.FileError.
 
 import json
 import os
-from typing import Any
+from typing import Callable
 from typing import Dict
 from typing import NamedTuple
 from typing import Optional
 from typing import Tuple
 
 from qualvosec import files
+from qualvosec.contract import shape
 from qualvosec.helper import request as requests
 
 VERSION = 1
@@ -32,11 +33,11 @@ LOCK_WAIT_S = 5.0
 class Past(NamedTuple):
     """What is remembered of an older window."""
 
-    window: str
-    op: str
-    outcome: str
-    committed: bool
-    finished: int
+    window: str = ""
+    op: str = ""
+    outcome: str = ""
+    committed: bool = False
+    finished: int = 0
 
 
 class Record(NamedTuple):
@@ -70,7 +71,7 @@ class Record(NamedTuple):
 class State(NamedTuple):
     """The whole file: the request in work, whether a process took it, and the record."""
 
-    request: requests.Request = requests.Request("")
+    request: requests.Request = requests.Request()
     accepted: int = 0
     boot_id: str = ""
     taken: bool = True
@@ -125,6 +126,15 @@ def to_json(record: Record) -> Dict[str, object]:
     return dict(fields, history=[past._asdict() for past in record.history])
 
 
+# Without these nobody could tell whether a window has had its run: no default will do.
+_RECORD = shape.record(Record, ("window", "finished", "committed", "history"), VERSION,
+                       history=shape.list_of(shape.record(Past, ("window", "committed"))))
+_REQUEST = shape.record(requests.Request)
+# Where no request had come yet, null stood for it before 1.0.0.
+_STATE = shape.record(State, ("record", "request"), VERSION, record=_RECORD,
+                      request=lambda value, notes: _REQUEST(value or {}, notes))
+
+
 class Store:
     """run.json and its lock in one directory of root's."""
 
@@ -141,16 +151,26 @@ class Store:
             raise files.FileError("%s: must belong to root alone: chown root, chmod 700"
                                   % self.folder)
 
-    def read(self) -> State:
-        """Return the state, an empty one before the first run."""
+    def read(self, tell: Callable[[str], object] = str) -> State:
+        """Return the state, an empty one before the first run; `tell` what in it is newer."""
         if not os.path.lexists(self.folder) or "run.json" not in os.listdir(self.folder):
             return State()
+        notes: shape.Notes = []
         try:
             data = files.read_bounded(self._path, MAX_BYTES, {os.geteuid()})
-            return _from_json(json.loads(data.decode("ascii")))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            raise files.FileError("%s: is damaged: check the package database, then remove it"
-                                  % self._path) from None
+            state: State = _STATE(shape.parse(data), notes)
+            state = state._replace(last_reboot=state.last_reboot or self._stamp())
+        except ValueError as error:
+            raise files.FileError("%s: is damaged: check the package database, then remove it (%s)"
+                                  % (self._path, error)) from None
+        if notes:
+            tell("%s: %s" % (self._path, shape.told(notes)))
+        return state
+
+    def _stamp(self) -> int:
+        """Return when the last reboot was asked for, from the file of its own before 1.0.0."""
+        path = os.path.join(self.folder, "reboot.stamp")
+        return int(files.read_bounded(path, 32, {os.geteuid()})) if os.path.lexists(path) else 0
 
     def write(self, state: State) -> None:
         """Make the state durable."""
@@ -168,16 +188,3 @@ class Store:
     def alive(self, state: State, now: float, boot_id: str) -> bool:
         """Say whether a run is alive or about to start."""
         return starting(state, now, boot_id) or files.is_locked(self._lock)
-
-
-def _from_json(fields: Dict[str, Any]) -> State:
-    record, request = fields.pop("record"), fields.pop("request")
-    if fields.pop("v") != VERSION or record.pop("v") != VERSION:
-        raise ValueError("another version")
-    record["history"] = tuple(Past(**past) for past in record["history"])
-    state = State(requests.Request(**request), record=Record(**record), **fields)
-    for given, default in ((state, State()), (state.record, Record())):
-        for value, like in zip(given, default):
-            if type(value) is not type(like) and type(like) in (int, bool, str):
-                raise ValueError("another type")
-    return state

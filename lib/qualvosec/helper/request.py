@@ -8,7 +8,6 @@ hold letters, digits and `_+.@-*?` only, and are later matched against what is
 installed: nothing of a request ever becomes an argument, a path or a file name.
 """
 
-import json
 import os
 import re
 import select
@@ -19,6 +18,7 @@ from typing import List
 from typing import NamedTuple
 from typing import Tuple
 
+from qualvosec.contract import shape
 from qualvosec.helper.managers import names
 
 MAX_BYTES = 16384
@@ -40,7 +40,7 @@ class RequestError(ValueError):
 class Request(NamedTuple):
     """A request that passed every check; `not_after` is in epoch seconds, 0 where it has none."""
 
-    op: str
+    op: str = ""
     window: str = ""
     not_after: int = 0
     refresh: bool = False
@@ -69,8 +69,8 @@ def read(fd: int, clock: Callable[[], float] = time.monotonic) -> bytes:
 def parse(data: bytes) -> Request:
     """Return the request that `data` holds; raises RequestError."""
     try:
-        fields = json.loads(data.decode("ascii"), object_pairs_hook=_unique)
-    except (ValueError, RecursionError):
+        fields = shape.parse(data)
+    except shape.ShapeError:
         raise RequestError("the request is not one JSON object in ASCII with unique keys") from None
     if type(fields) is not dict:
         raise RequestError("the request is not a JSON object")
@@ -91,13 +91,6 @@ def parse(data: bytes) -> Request:
     if not 0 < fields.get("not_after", 1) < _LATEST:
         raise RequestError("not_after: is not a time in epoch seconds")
     return Request(op=op, **fields)
-
-
-def _unique(pairs: List[Tuple[str, object]]) -> Dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key stands twice")
-    return found
 
 
 def _patterns(items: List[object], key: str) -> Tuple[str, ...]:
