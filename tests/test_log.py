@@ -25,8 +25,8 @@ class Handlers(unittest.TestCase):
         self.assertEqual(log.parse_handler("SystemdHandler()"), log.parse_handler("SystemdHandler"))
 
     def test_a_file_handler_takes_an_absolute_path_only(self) -> None:
-        self.assertEqual(log.parse_handler("FileHandler('/var/log/a b.log')").path,
-                         "/var/log/a b.log")
+        self.assertEqual(log.parse_handler("FileHandler('/var/log/a b.log')"),
+                         ("FileHandler", "/var/log/a b.log"))
         for text in ("FileHandler", "FileHandler()", "FileHandler(a.log)"):
             with self.subTest(text=text), self.assertRaisesRegex(log.LogError, "absolute path"):
                 log.parse_handler(text)
@@ -52,6 +52,22 @@ class Lines(unittest.TestCase):
     def test_a_line_end_or_escape_in_a_message_forges_nothing(self) -> None:
         out = emit("StreamHandler", "info", "log.info('a\\nCRITICAL b\\x1b[2J')")
         self.assertEqual(out, b"INFO a\\x0aCRITICAL b\\x1b[2J\n")
+
+    def test_values_are_quoted_so_that_none_can_pose_as_another_key(self) -> None:
+        out = emit("StreamHandler", "info", "log.info('outcome', window='w1', count=3, empty='',\n"
+                   "reason='a b\\\\ \\x22 outcome=ok')")
+        self.assertEqual(out, b'INFO outcome window=w1 count=3 empty="" '
+                         b'reason="a b\\\\ \\" outcome=ok"\n')
+
+    def test_an_open_file_gets_the_lines_of_a_file_handler(self) -> None:
+        with tempfile.TemporaryFile() as stream:
+            code = ("import sys\nsys.path.insert(0, %r)\nfrom qualvosec import log\n"
+                    "log.append_to(%d, 'qualvosec-transaction')\nlog.info('x')"
+                    % (LIB, stream.fileno()))
+            subprocess.run([sys.executable, "-S", "-c", code], pass_fds=(stream.fileno(),),
+                           check=True)
+            stream.seek(0)
+            self.assertRegex(stream.read(), rb"^\d{4}-\S+ qualvosec-transaction\[\d+\] INFO x\n$")
 
     def test_priorities_are_written_only_to_the_journal(self) -> None:
         self.assertEqual(emit("SystemdHandler", "info", "log.info('x')"), b"INFO x\n")

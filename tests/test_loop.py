@@ -10,7 +10,6 @@ from typing import Any
 from typing import Callable
 from unittest import mock
 
-from qualvosec import log
 from qualvosec.client import acceptance
 from qualvosec.client import condition
 from qualvosec.client import loop
@@ -20,6 +19,7 @@ from qualvosec.client.loop import Engine
 from qualvosec.manifest import window
 from qualvosec.manifest.policy import Policy
 
+from tests import logged
 from tests.fakes import Edge
 
 NAME = "web01.example.org"
@@ -36,13 +36,13 @@ class EngineCase(unittest.TestCase):
         os.mkdir(self.state_dir, 0o700)
         os.mkdir(self.config_dir)
         self.config = Config("q.conf", "http://127.0.0.1:1", fqdn=NAME, state_dir=self.state_dir)
+        self.said: "list[str]" = []
         for patch in (mock.patch.object(rootcall, "_TOOLS", {"sudo": (self.edge.sudo,),
                                                              "doas": ()}),
                       mock.patch.object(acceptance, "fetch_argv", self.edge.fetch_argv),
-                      mock.patch.object(log, "_emit", lambda level, text: self.said.append(text))):
+                      logged.into(self.said)):
             patch.start()
             self.addCleanup(patch.stop)
-        self.said: "list[str]" = []
         self.skew = 0.0
         self.edge.answer("status")
 

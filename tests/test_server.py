@@ -18,13 +18,13 @@ from typing import List
 from typing import Tuple
 
 from qualvosec import ini
-from qualvosec import log
 from qualvosec.server import accesslog
 from qualvosec.server import config
 from qualvosec.server import httpd
 from qualvosec.server import static
 
 from tests import ROOT
+from tests import logged
 
 PROGRAM = os.path.join(ROOT, "bin", "qualvosec-server")
 MANIFEST = b"web01.example.org:\n  patch: true\n"
@@ -66,9 +66,9 @@ class Served(unittest.TestCase):
         self.manifest = os.path.join(self.root, "patch.yaml")
         self.put("patch.yaml", MANIFEST)
         self.messages: List[str] = []
-        state = log._state
-        self.addCleanup(setattr, state, "sink", state.sink)
-        state.sink = lambda level, message: self.messages.append(message)
+        patch = logged.into(self.messages)
+        patch.start()
+        self.addCleanup(patch.stop)
         self.access = accesslog.AccessLog(self.log_path)
         self.access.open()
         self.addCleanup(self.access.close)

@@ -263,7 +263,7 @@ def _handler(item: ini.Item, key: str) -> str:
 
 def _level(item: ini.Item, key: str) -> str:
     try:
-        return log.LEVELS[log.parse_level(item.value)]
+        return log.parse_level(item.value)
     except log.LogError as error:
         raise ini.IniError("line %d: %s: %s" % (item.line, key, error))
 

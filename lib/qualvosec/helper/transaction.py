@@ -221,8 +221,7 @@ def run(stopped: Callable[[], bool]) -> None:
     state = state._replace(taken=True)
     store.write(state)
     log_fd = runlog.open_log(paths.HELPER_LOG_DIR)
-    log.configure("FileHandler(%s/%s)" % (paths.HELPER_LOG_DIR, runlog.NAME), "INFO",
-                  "qualvosec-transaction")
+    log.append_to(log_fd, "qualvosec-transaction")
     config = configs.read(os.path.join(paths.CONFIG_DIR, "helper.conf"))
     runner = functools.partial(command.run, watch=lambda: runlog.bound(log_fd))
     world = base.World(run=runner, log_fd=log_fd, tell=log.info, stopped=stopped)
