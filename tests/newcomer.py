@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""The quick start of README.md, taken from there and tried: newcomer.py clone|staged|debian
+"""The quick start of README.md, taken from there and tried, see main() for the usage
 
 A block of commands is tried if the line above it is `<!-- newcomer: NAME -->`. `clone`, to be
-started in a container by newcomer.sh, runs the first block in fresh clones. `staged` checks
-those of systems that are not here against an installation below a directory of its own:
-targets, files, services; what only such a system can run is told as NOT RUN. `debian` runs
-the others as root in a fresh, booted Debian that has no make, no Python and no sudo before
-the first command installs them. A comment `until it says: WORDS` behind a command has it
-repeated. The first command that fails is shown with its line; exit code 1.
+started in a container by newcomer.sh, runs the first block in fresh clones. `debian MACHINE
+server|nginx` runs those for Debian as root in a fresh, booted one of that name that has no
+make, no Python and no sudo before the first command installs them, with the embedded server
+or with nginx. The two names that the README has its reader choose are in CHOICES; each is
+told, and nothing else is substituted. A comment `until it says: WORDS` behind a command has
+it repeated. Each command is shown with its line and its exit code; the first that fails ends
+the trial with exit code 1. The other systems: newcomer_staged.py and newcomer_alpine.py.
 """
 
-import glob
 import os
 import re
 import shlex
@@ -23,7 +23,6 @@ import time
 from typing import Dict
 from typing import List
 from typing import NamedTuple
-from typing import Tuple
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
@@ -35,21 +34,12 @@ from tests.e2e import system as systems  # noqa: E402
 from tests.e2e import tree  # noqa: E402
 
 README = os.path.join(ROOT, "README.md")
-ON_DEBIAN = ("server", "debian", "look", "first-run")
+SERVERS = ("server", "nginx")
+ON_DEBIAN = ("manifest",) + SERVERS + ("debian", "look", "first-run")
 STAGED = ("fedora", "suse", "arch", "alpine", "freebsd", "openbsd", "netbsd")
-NAMES = ("try",) + ON_DEBIAN + STAGED
+NAMES = ("try", "names") + ON_DEBIAN + STAGED
 MOST = 5
-# What a newcomer puts in by himself.
-OWN_NAMES = (("https://patching.example.org", "http://127.0.0.1:8080"),)
 UNTIL = re.compile(r"#.*\buntil it says: (.+)$")
-# The first word of a command that only the system itself can run.
-INSTALLERS = {"dnf", "zypper", "pacman", "apk", "pkg", "pkg_add", "pkgin"}
-SERVICES = {"systemctl", "rc-update", "rc-service", "sysrc", "service", "rcctl"}
-PLACES = {"freebsd": "usr/local/etc/rc.d", "openbsd": "etc/rc.d", "netbsd": "etc/rc.d",
-          "alpine": "etc/init.d"}
-UNITS = "usr/local/lib/systemd/system"
-# What these systems have before anybody installs anything.
-THEIRS = {"alpine": ("etc/doas.d/",), "openbsd": ("etc/doas.conf",), "netbsd": ("etc/rc.conf",)}
 
 
 class NotSo(Exception):
@@ -100,11 +90,20 @@ def bare(text: str) -> str:
     return text.split("  #")[0].rstrip()
 
 
-def own(text: str) -> str:
-    """Return a command with the names that a newcomer puts in by himself."""
-    for theirs, ours in OWN_NAMES:
-        text = text.replace(theirs, ours)
-    return text
+def names(blocks: Dict[str, List[Command]], chosen: Dict[str, str]) -> str:
+    """Return what the reader tells the shell first, with the names chosen; tells each change."""
+    lines = []
+    for command in blocks["names"]:
+        name, _, rest = command.text.partition("=")
+        value = rest.split()[0]
+        ours = chosen.get(name, value)
+        lines.append("%s=%s\n" % (name, ours))
+        say("%s README.md:%d: %s=%s%s" % (
+            "AS IT IS   " if ours == value else "SUBSTITUTED", command.line, name, value,
+            "" if ours == value else " by %s=%s" % (name, ours)))
+    if not set(chosen) <= {line.split("=")[0] for line in lines}:
+        raise NotSo("README.md lets nobody choose %s" % sorted(chosen))
+    return "".join(lines)
 
 
 def say(text: str) -> None:
@@ -164,128 +163,55 @@ def judge(told: str, seconds: float, processor: float, limit: int) -> None:
         raise NotSo("%s: good, but %s are more than %d s" % (told, figures, limit))
 
 
-# --- systems that are not here ---------------------------------------------------------------
-
-
-class Stage:
-    """An installation as for one system, below a directory of its own."""
-
-    def __init__(self, system: str, folder: str) -> None:
-        self.system = system
-        self.folder = folder
-        for name in THEIRS.get(system, ()):
-            path = os.path.join(folder, name)
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            if not name.endswith("/"):
-                with open(path, "w", encoding="ascii"):
-                    pass
-
-    def there(self, name: str) -> bool:
-        """Whether a file is in the stage."""
-        return os.path.exists(os.path.join(self.folder, name.lstrip("/")))
-
-    def check(self, text: str) -> str:
-        """Try one command as far as that is possible; what was not run, or nothing."""
-        left = [self._part(part.strip()) for part in text.split("&&")]
-        return "; ".join(part for part in left if part)
-
-    def _part(self, text: str) -> str:
-        words = shlex.split(text, comments=True)
-        if words[0] in INSTALLERS:
-            return text
-        if words[0] in SERVICES:
-            self._service(words)
-            return text
-        if words[0] == "make":
-            return self._make(words[1:])
-        missing = [path for path in re.findall(r">>(/\S+)", text) if not self.there(path)]
-        if missing:
-            raise NotSo("there is no %s" % missing[0])
-        before = self._content()
-        # With GNU sed, and below the stage.
-        text = own(text).replace("sed -i ''", "sed -i")
-        shell(re.sub(r"(?<=[ >])/(?=usr/|etc/)", self.folder + "/", text), ROOT)
-        if self._content() == before:
-            raise NotSo("it changes nothing")
-        return ""
-
-    def _content(self) -> Dict[str, bytes]:
-        found = {}
-        for path in glob.glob(self.folder + "/**/etc/**", recursive=True):
-            if os.path.isfile(path):
-                with open(path, "rb") as file:
-                    found[path] = file.read()
-        return found
-
-    def _make(self, words: List[str]) -> str:
-        """Install what is to be installed; the user can only be made on the system itself."""
-        ours = [word for word in words if not word.startswith(("install-users", "PYTHON="))]
-        if any(word.startswith("install") for word in ours):
-            shell(" ".join(["make", "-s"] + [shlex.quote(word) for word in ours] + [
-                "BYTECODE=no", "PYTHON=" + shlex.quote(sys.executable),
-                "DESTDIR=" + shlex.quote(self.folder)]), ROOT)
-        if "install-users" not in words:
-            return ""
-        shell("make -n install-users", ROOT)
-        return "make install-users"
-
-    def _service(self, words: List[str]) -> None:
-        names = [word for word in words if word.startswith("qualvosec")]
-        if not names:
-            raise NotSo("no service of ours is named")
-        name = names[0].split("=")[0]
-        place = PLACES.get(self.system)
-        if place is None:
-            if not self.there("%s/%s.service" % (UNITS, name)):
-                raise NotSo("there is no unit %s.service" % name)
-            return
-        script = os.path.join(self.folder, place, name.replace("_enable", ""))
-        if not os.access(script, os.X_OK):
-            raise NotSo("%s is not there, or not executable" % script)
-        if words[0] == "sysrc":
-            with open(script, encoding="utf-8") as file:
-                if 'rcvar="%s"' % name not in file.read():
-                    raise NotSo("%s: its rcvar is not %s" % (script, name))
-
-
-def staged(blocks: Dict[str, List[Command]]) -> int:
-    """Check the blocks of systems that are not here; the number of faults."""
-    faults = 0
-    for system in STAGED:
-        begin = time.monotonic()
-        left: List[Tuple[int, str]] = []
-        with tempfile.TemporaryDirectory(prefix="qualvosec-newcomer-") as folder:
-            stage = Stage(system, folder)
-            for command in blocks[system]:
-                try:
-                    rest = stage.check(command.text)
-                except NotSo as error:
-                    say("FAIL %s: README.md:%d: %s: %s" % (
-                        system, command.line, command.text, error))
-                    faults += 1
-                    break
-                if rest:
-                    left.append((command.line, rest))
-            else:
-                say("PASS %s: staged: targets, files, services: %.1f s" % (
-                    system, time.monotonic() - begin))
-        for line, rest in left:
-            say("SKIP %s: NOT RUN: README.md:%d: %s" % (system, line, rest))
-    return faults
-
-
 # --- Debian ------------------------------------------------------------------------------------
 
-FQDN = "web01.example.org"
 VICTIM = "e2e-victim"
 MIRROR = "/srv/mirror"
 CHECKOUT = "/root/qualvosec"
 COMMAND_S = 300.0
+# As the installer of Debian 12 writes it; with a domain the full name is before the short one.
+HOSTS = """127.0.0.1\tlocalhost
+127.0.1.1\t%s
+
+# The following lines are desirable for IPv6 capable hosts
+::1     localhost ip6-localhost ip6-loopback
+ff02::1 ip6-allnodes
+ff02::2 ip6-allrouters
+"""
+PATCHING = "patching.example.org"
+# What the reader chooses: nothing else, to try; a fleet's server, and a host of one's own, for
+# nginx. The name of the machine is no choice of his.
+CHOICES = {"server": {}, "nginx": {"server": "https://" + PATCHING, "host": "db7.example.net"}}
+# What is in the place of a registrar, an authority and DNS, before the first command.
+GIVEN = """GIVEN       a certificate for %s in /etc/ssl/qualvosec, of an authority that the machine
+            trusts; the address of that name""" % PATCHING
+
+
+def certify(folder: str) -> None:
+    """Make an authority that a fresh system takes over, and a certificate for the server."""
+    trusted = folder + "/usr/local/share/ca-certificates"
+    target = folder + "/etc/ssl/qualvosec"
+    os.makedirs(trusted)
+    os.makedirs(target)
+    with tempfile.TemporaryDirectory() as work:
+        extensions = os.path.join(work, "extensions")
+        with open(extensions, "w", encoding="ascii") as file:
+            file.write("subjectAltName=DNS:%s\n" % PATCHING)
+        own = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=trial" \
+              " -keyout {work}/ca.key -out {trusted}/trial.crt"
+        ask = "openssl req -newkey rsa:2048 -nodes -subj /CN={name}" \
+              " -keyout {target}/privkey.pem -out {work}/request"
+        sign = "openssl x509 -req -in {work}/request -CA {trusted}/trial.crt -CAkey {work}/ca.key" \
+               " -CAcreateserial -days 2 -extfile {work}/extensions -out {target}/fullchain.pem"
+        for command in (own, ask, sign):
+            shell(command.format(
+                work=work, trusted=trusted, target=target, name=PATCHING), work)
+    os.chmod(target + "/privkey.pem", 0o600)
 
 
 def packages_of(blocks: Dict[str, List[Command]]) -> List[str]:
-    """Return what the README has apt-get install."""
-    words: List[str] = []
+    """Return what the README has apt-get install, and what python3 recommends."""
+    words: List[str] = ["ca-certificates"]
     for name in ON_DEBIAN:
         for command in blocks[name]:
             if command.text.startswith("apt-get install "):
@@ -311,29 +237,40 @@ def layer(blocks: Dict[str, List[Command]], work: str) -> str:
     with open(folder + "/etc/apt/sources.list", "w", encoding="ascii") as file:
         file.write(served.replace("http://127.0.0.1:80", "file:" + MIRROR))
     systems.copy_checkout(ROOT, folder + CHECKOUT)
+    certify(folder)
     return folder
 
 
-def debian(blocks: Dict[str, List[Command]], work: str) -> None:
+def debian(blocks: Dict[str, List[Command]], work: str, machine: str, server: str) -> None:
     """Run the blocks for Debian in a fresh one; NotSo at the first command that fails."""
+    begin = time.monotonic()
+    say("MACHINE     %s, with %s" % (machine, server.replace("server", "qualvosec-server")))
+    chosen = names(blocks, CHOICES[server])
     box = container.Container("qve2e-%d-first" % os.getpid(),
-                              [layer(blocks, work), tree.ensure("bare")], work, FQDN)
+                              [layer(blocks, work), tree.ensure("bare")], work, machine)
     try:
         box.create()
+        full = "%s\t%s" % (machine, machine.split(".")[0]) if "." in machine else machine
+        hosts = HOSTS % full
+        if server == "nginx":
+            say(GIVEN)
+            hosts += "127.0.0.1 %s\n" % PATCHING
+        box.write("/etc/hosts", hosts)
         box.start()
         ready = box.run(["sh", "-ec", "dpkg -i /usr/src/*.deb && apt-get -q update"], timeout_s=120)
         if ready.returncode != 0:
             raise NotSo("preparing the fresh system: " + ready.text)
-        for tool in ("python3", "make", "sudo"):
+        for tool in ("python3", "make", "sudo", "nginx"):
             if box.run(["sh", "-c", "command -v " + tool]).returncode == 0:
                 raise NotSo("the fresh system has %s: it is not bare" % tool)
         for name in ON_DEBIAN:
-            for command in blocks[name]:
-                run(box, name, command)
+            for command in blocks[name] if name not in SERVERS or name == server else ():
+                run(box, name, command, chosen)
         version = box.run(["dpkg-query", "-W", "-f", "${Version}", VICTIM]).out
         if version != "1.1":
             raise NotSo("first-run: %s is %s: it was not patched" % (VICTIM, version))
-        say("PASS first-run: %s was patched from 1.0 to 1.1" % VICTIM)
+        say("PASS %s, %s: %s was patched from 1.0 to 1.1: %.0f s in all" % (
+            machine, server, VICTIM, time.monotonic() - begin))
     except BaseException:
         if os.path.isdir(box.path("/var/log/journal")):
             sys.stdout.write(box.journal()[-6000:] + "\n")
@@ -342,21 +279,20 @@ def debian(blocks: Dict[str, List[Command]], work: str) -> None:
         box.stop()
 
 
-def run(box: container.Container, name: str, command: Command) -> None:
+def run(box: container.Container, name: str, command: Command, chosen: str) -> None:
     """Run one command in the container, again and again if it says until when."""
-    text = own(command.text)
     begin = time.monotonic()
     while True:
-        done = box.run(["sh", "-ec", "cd %s\n%s" % (CHECKOUT, text)], timeout_s=COMMAND_S,
-                       env={"DEBIAN_FRONTEND": "noninteractive"})
+        done = box.run(["sh", "-ec", "cd %s\n%s%s" % (CHECKOUT, chosen, command.text)],
+                       timeout_s=COMMAND_S, env={"DEBIAN_FRONTEND": "noninteractive"})
         waited = time.monotonic() - begin
         if not command.until or command.until in done.out or waited > COMMAND_S / 2:
             break
         time.sleep(1)
+    say("exit %d, %5.1f s: %s: README.md:%d: %s" % (
+        done.returncode, waited, name, command.line, bare(command.text)))
     if done.returncode != 0 or command.until not in done.out:
-        raise NotSo("%s: README.md:%d: %s: %s" % (name, command.line, text, done.text))
-    say("PASS %s: README.md:%d: %s: %.1f s" % (
-        name, command.line, bare(text), waited))
+        raise NotSo("%s: README.md:%d: %s: %s" % (name, command.line, command.text, done.text))
     for line in done.out.splitlines()[-6:] if name in ("look", "first-run") else ():
         say("     " + line)
 
@@ -368,17 +304,15 @@ def main(argv: List[str]) -> int:
         if argv[1:] == ["clone"]:
             clone(blocks)
             return 0
-        if argv[1:] == ["staged"]:
-            return 1 if staged(blocks) else 0
-        if argv[1:] == ["debian"]:
+        if argv[1:2] == ["debian"] and len(argv) == 4 and argv[3] in SERVERS:
             with tempfile.TemporaryDirectory(prefix="qualvosec-newcomer-") as work:
                 os.chmod(work, 0o755)
-                debian(blocks, work)
+                debian(blocks, work, argv[2], argv[3])
             return 0
     except NotSo as error:
         say("FAIL %s" % error)
         return 1
-    sys.stderr.write("usage: newcomer.py clone|staged|debian\n")
+    sys.stderr.write("usage: newcomer.py clone | debian MACHINE server|nginx\n")
     return 2
 
 

@@ -45,9 +45,9 @@ apk version -l '<' | grep '^e2e-victim-1.0-r0 *< *1.1-r0'
 SERVER = """
 mkdir -p /srv/patching
 : >/srv/patching/patch.yaml
-qualvosec-admin add {0} --weekday $(LC_ALL=C date +%A) --time $(date +%H:%M) --no-reboot
+qualvosec-admin add "$host" --weekday $(LC_ALL=C date +%A) --time $(date +%H:%M) --no-reboot
 rc-service qualvosec_server start
-""".format(newcomer.FQDN)
+"""
 
 
 class Alpine(container.Container):
@@ -95,7 +95,9 @@ def good(box: container.Container, what: str, text: str) -> str:
 
 def alpine(tree: str, work: str) -> None:
     """Run the block of Alpine, then wait for the host to have patched itself."""
-    box = Alpine("qve2e-%d-alpine" % os.getpid(), [layer(work), tree], work, newcomer.FQDN)
+    blocks = newcomer.read()
+    chosen = newcomer.names(blocks, {})
+    box = Alpine("qve2e-%d-alpine" % os.getpid(), [layer(work), tree], work, "alpine")
     try:
         box.create()
         box.start()
@@ -104,19 +106,19 @@ def alpine(tree: str, work: str) -> None:
             release, good(box, "apk", "apk --version").strip()))
         good(box, "packages", PACKAGES)
         doas = box.run(["sh", "-c", "command -v doas"]).returncode == 0
-        commands = newcomer.read()["alpine"]
+        commands = blocks["alpine"]
         for command in commands:
             text = command.text
             if command == commands[-1]:
-                good(box, "the server", SERVER)
+                good(box, "the server", chosen + SERVER)
             if not doas and "doas" in text:
                 newcomer.say("SKIP alpine: NOT RUN: there is no doas here: README.md:%d: %s" % (
                     command.line, text))
                 continue
             if not doas:
                 text = text.replace(" SUDOERSDIR=", "")
-            newcomer.run(box, "alpine", command._replace(text=text))
-        newcomer.run(box, "alpine", newcomer.Command(0, "qualvosec status", "last run ok"))
+            newcomer.run(box, "alpine", command._replace(text=text), chosen)
+        newcomer.run(box, "alpine", newcomer.Command(0, "qualvosec status", "last run ok"), "")
         found = good(box, "apk", "apk info -v")
         if "e2e-victim-1.1-r0" not in found.split():
             raise newcomer.NotSo("alpine: e2e-victim was not patched:\n%s" % found)

@@ -182,12 +182,40 @@ class QuickStart(unittest.TestCase):
                 with self.assertRaises(newcomer.NotSo, msg=name):
                     newcomer.read(file.name)
 
-    def test_every_system_fetches_from_the_same_example_server(self) -> None:
+    def test_every_system_says_the_two_names_that_were_chosen(self) -> None:
         blocks = newcomer.read()
+        chosen = [re.match(r"(\w+)=", command.text).group(1) for command in blocks["names"]]
+        self.assertEqual(chosen, ["server", "host"])
         for name in newcomer.STAGED + ("debian",):
             told = [command.text for command in blocks[name] if "server:" in command.text]
             self.assertEqual(len(told), 1, name)
-            self.assertIn("server: https://patching.example.org|'", told[0], name)
+            self.assertIn("server: $server|; ", told[0], name)
+            self.assertIn("fqdn: $host|", told[0], name)
+
+    def test_no_command_holds_a_name_that_the_reader_would_have_to_replace(self) -> None:
+        blocks = newcomer.read()
+        for name in set(newcomer.NAMES) - {"names", "nginx"}:
+            for command in blocks[name]:
+                self.assertNotRegex(command.text, r"example\.(org|net|com)|127\.0", name)
+
+    def test_the_reader_is_told_of_a_reboot_before_the_command_that_may_cause_it(self) -> None:
+        text = text_of("README.md")
+        before = text[:text.index("<!-- newcomer: first-run -->")].rstrip().split("\n\n")[-1]
+        self.assertIn("reboot this\nmachine", before)
+        self.assertIn("reboot=false", before)
+
+    def test_only_the_two_names_can_be_substituted_and_each_is_told(self) -> None:
+        blocks, said = newcomer.read(), io.StringIO()
+        with contextlib.redirect_stdout(said):
+            own = newcomer.names(blocks, {})
+            other = newcomer.names(blocks, {"host": "a.example.net"})
+            with self.assertRaises(newcomer.NotSo):
+                newcomer.names(blocks, {"port": "8081"})
+        self.assertEqual(own, "server=http://127.0.0.1:8080\nhost=web01.example.org\n")
+        self.assertEqual(other, "server=http://127.0.0.1:8080\nhost=a.example.net\n")
+        lines = said.getvalue().splitlines()
+        self.assertEqual([line.split()[0] for line in lines[:4]], ["AS", "AS", "AS", "SUBSTITUTED"])
+        self.assertRegex(lines[3], r"host=web01\.example\.org by host=a\.example\.net$")
 
 
 if __name__ == "__main__":

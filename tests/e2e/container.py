@@ -152,7 +152,8 @@ class Container:
             os.makedirs(path, exist_ok=True)
         call(["ip", "-n", self.name, "link", "set", "lo", "up"])
         self.write("/etc/machine-id", uuid.uuid4().hex + "\n")
-        names = "%s %s" % (self.hostname, self.hostname.split(".")[0])
+        short = self.hostname.split(".")[0]
+        names = self.hostname if short == self.hostname else "%s %s" % (self.hostname, short)
         self.write("/etc/hosts", "127.0.0.1 localhost\n127.0.1.1 %s\n" % names)
         os.makedirs(os.path.join(self.root, "var/log/journal"), exist_ok=True)
 
