@@ -115,8 +115,10 @@ def by_names(wanted: Collection[str], excluded: Collection[str],
     for name in sorted(wanted):
         wrong = _against(ask([name]), excluded)
         if wrong:
-            needs[name] = NEEDS_EXCLUDED if set(wrong) & set(excluded) else (
-                "needs the removal of %s" % some(wrong))
+            barred = sorted(set(wrong) & set(excluded))
+            needs[name] = ("%s: %s" % (NEEDS_EXCLUDED, some(barred)) if barred else
+                           "would be downgraded" if wrong == [name] else
+                           "needs the removal of %s" % some(wrong))
     return Simulation((), (), needs) if needs else whole
 
 
