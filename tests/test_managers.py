@@ -15,6 +15,7 @@ from qualvosec.helper.managers import base
 
 from tests import ROOT
 from tests import fakemanager
+from tests import replay
 
 # What the systems' own os-release files say.
 SERVED: Dict[str, Tuple[str, ...]] = {
@@ -130,7 +131,8 @@ class Documentation(unittest.TestCase):
     def test_every_adapter_has_its_row_and_only_those_with_a_real_test_say_so(self) -> None:
         with open(os.path.join(ROOT, "docs/package-managers.md"), encoding="utf-8") as file:
             part = file.read().partition("## What is tried")[2].partition("\n## ")[0]
-        told = dict(re.findall(r"(?m)^\| ([a-z0-9]+) \| [^|]* \| (for real|stand-in)", part))
+        told = dict(re.findall(
+            r"(?m)^\| ([a-z0-9]+) \| [^|]* \| (for real|transcripts|stand-in)", part))
         self.assertEqual(set(told), set(managers.KINDS))
         tried = set()
         for path in glob.glob(os.path.join(ROOT, "tests", "real_*.py")):
@@ -139,3 +141,5 @@ class Documentation(unittest.TestCase):
                     r"(?m)^class Real(\w+)\(.*RealHost\)", file.read()))
             tried.update({"apt"} if path.endswith("real_apt.py") else ())
         self.assertEqual({name for name, how in told.items() if how == "for real"}, tried)
+        replayed = {system.manager for system in replay.SYSTEMS.values()}
+        self.assertEqual({name for name, how in told.items() if how == "transcripts"}, replayed)
