@@ -39,6 +39,8 @@ class Deb(NamedTuple):
 DEBS = [
     Deb("qv-plain", "1.0"), Deb("qv-plain", "2.0", MAIN),
     Deb("qv-sec", "1.0"), Deb("qv-sec", "1.0+deb12u1", SECURITY), Deb("qv-sec", "2.0", MAIN),
+    Deb("qv-urgent", "1.0"), Deb("qv-urgent", "1.0", MAIN),
+    Deb("qv-urgent", "1.0+deb12u1", SECURITY),
     Deb("qv-base", "1.0"), Deb("qv-base", "2.0", MAIN),
     Deb("qv-secup", "1.0"),
     Deb("qv-secup", "1.0+deb12u1", SECURITY, ("Depends: qv-base (>= 2.0)",)),

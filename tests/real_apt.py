@@ -91,6 +91,59 @@ class RealApt(realhost.RealHost):
         self.assertIn("qv-old", self.versions())
         self.assert_no_traces()
 
+    def test_security_only_takes_what_a_pin_or_a_default_release_hides(self) -> None:
+        self.publish("qv-plain", "qv-urgent")
+        for number, (path, text) in enumerate((
+                ("/etc/apt/preferences.d/stable",
+                 "Package: *\nPin: release a=stable\nPin-Priority: 990\n"),
+                ("/etc/apt/preferences", "Package: *\nPin: release l=Debian-Security\n"
+                 "Pin-Priority: -1\n"),
+                ("/etc/apt/apt.conf.d/99release", 'APT::Default-Release "stable";\n'))):
+            self.write(path, text)
+            record = self.upgrade(exclude=["qv-plain"], window="20261124T02%02dZ" % number)
+            self.assertEqual((record["outcome"], self.changed()), ("nothing", {}), path)
+            self.assertEqual(record["reason"], "qv-urgent: a security update is hidden by a pin or "
+                             "by APT::Default-Release")
+            record = self.upgrade(security_only=True, window="20261125T02%02dZ" % number)
+            self.assertEqual((record["outcome"], self.changed(), record["pending"]),
+                             ("ok", {"qv-urgent": "1.0+deb12u1"}, 1), path)
+            self.chroot("dpkg", "-i", "/srv/pool/qv-urgent_1.0_all.deb")
+            os.unlink(self.root + path)
+        self.assert_no_traces()
+
+    def test_quiet_in_apt_conf_hides_nothing(self) -> None:
+        self.publish("qv-swap", "qv-plain", "qv-lost")
+        self.write("/etc/apt/apt.conf.d/99quiet", 'quiet "2";\n')
+        for window, exclude, changed in (("20261124T0215Z", ["qv-plain"], {}),
+                                         ("20261125T0215Z", [], {"qv-plain": "2.0"})):
+            record = self.upgrade(exclude=exclude, window=window)
+            self.assertEqual((record["outcome"], self.changed()), ("partial", changed))
+            self.assertEqual(([row[0] for row in record["kept"]], record["pending"]),
+                             (["qv-lost", "qv-swap"], 2 + len(exclude)))
+
+    def test_lists_are_fetched_also_where_apt_conf_asks_for_addresses_only(self) -> None:
+        self.publish()
+        self.chroot("apt-get", "update")
+        self.publish("qv-plain")
+        self.write("/etc/apt/apt.conf.d/99uris", 'APT::Get::Print-URIs "true";\n')
+        record = self.upgrade()
+        self.assertEqual((record["outcome"], self.changed()), ("ok", {"qv-plain": "2.0"}))
+
+    def test_database_of_dpkg_that_is_empty_or_has_lost_a_part_is_failed(self) -> None:
+        self.publish("qv-plain")
+        whole = self.read("/var/lib/dpkg/status")
+        part = "\n\n".join(row for row in whole.split("\n\n")
+                           if not row.startswith("Package: dpkg\n"))
+        self.assertNotEqual(part, whole)
+        for number, text in enumerate(("", part)):
+            self.write("/var/lib/dpkg/status", text)
+            record = self.upgrade(window="20261124T02%02dZ" % number)
+            self.assertEqual((record["outcome"], record["clean"], record["committed"]),
+                             ("failed", False, False))
+            self.assertIn("dpkg itself is not in it: restore it", record["reason"])
+        self.write("/var/lib/dpkg/status", whole)
+        self.assertEqual(self.upgrade()["outcome"], "ok")
+
     def test_security_archive_of_another_release_gives_no_security_updates(self) -> None:
         self.publish("qv-plain", "qv-sec")
         self.chroot("cp", "-a", "/srv/main", "/srv/other")

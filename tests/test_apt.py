@@ -36,9 +36,14 @@ ENVIRONMENT = {
 OPTIONS = ["-o", "Dpkg::Use-Pty=0", "-o", "Dpkg::Options::=--force-confdef",
            "-o", "Dpkg::Options::=--force-confold", "-o", "APT::Get::AutomaticRemove=false",
            "-o", "APT::Get::Show-Versions=false"]
-SIMULATE = ["/usr/bin/apt-get", "-q", "-y", "-s", "-o", "Debug::NoLocking=1",
-            "-o", "Dir::Log::Planner="] + OPTIONS
-GET = ["/usr/bin/apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=60"] + OPTIONS
+SAY = ["-q=1", "-o", "APT::Get::Print-URIs=false"]
+SIMULATE = ["/usr/bin/apt-get", "-y", "-s", "-o", "Debug::NoLocking=1",
+            "-o", "Dir::Log::Planner="] + SAY + OPTIONS
+GET = ["/usr/bin/apt-get", "-y", "-o", "DPkg::Lock::Timeout=60"] + SAY + OPTIONS
+REFRESH = ["/usr/bin/apt-get"] + SAY + [
+    "-o", "DPkg::Lock::Timeout=60", "-o", "APT::Update::Error-Mode=any",
+    "-o", "Acquire::Retries=3", "update"]
+POLICY = ["/usr/bin/apt-cache", "policy"]
 UPGRADE = ["--no-remove", "upgrade", "--with-new-pkgs"]
 PLAIN = ["--no-remove", "upgrade"]
 FETCH = GET + ["--no-remove", "-d", "-V", "upgrade", "--with-new-pkgs"]
@@ -106,7 +111,7 @@ class FakeApt:
             return recorded("upgrade-security.txt" if security else "plain.txt")
         if words == SIMULATE + ["dist-upgrade"]:
             return recorded("dist-upgrade-security.txt" if security else "dist-upgrade.txt")
-        if words == ["/usr/bin/apt-cache", "policy"]:
+        if words == POLICY:
             return recorded("policy.txt")
         if words[:3] == ["/usr/bin/apt-cache", "policy", "--"]:
             return recorded("policy-names.txt")
@@ -179,7 +184,7 @@ class Plans(Case):
     def test_everything_is_one_simulation_with_the_arguments_of_the_run(self) -> None:
         plan = self.apt.plan(base.Selection())
         self.assertEqual(self.fake.calls, [
-            SIMULATE + UPGRADE, DPKG_QUERY, POLICY_NAMES, ["/usr/bin/apt-mark", "showhold"],
+            POLICY, SIMULATE + UPGRADE, DPKG_QUERY, POLICY_NAMES, ["/usr/bin/apt-mark", "showhold"],
             SIMULATE + ["dist-upgrade"]])
         self.assertEqual(self.names(plan.install),
                          ["qv-base", "qv-brandnew", "qv-new", "qv-plain", "qv-sec", "qv-secup"])
@@ -219,7 +224,8 @@ class Plans(Case):
 
     def test_a_plan_that_removes_is_refused(self) -> None:
         self.fake.answers[tuple(SIMULATE + UPGRADE)] = (
-            recorded("upgrade.txt") + "Remv qv-old [1.0]\n")
+            recorded("upgrade.txt").replace("0 to remove", "1 to remove")
+            + "Remv qv-old [1.0]\n")
         with self.assertRaisesRegex(base.Refused, "qv-old"):
             self.apt.plan(base.Selection())
 
@@ -232,7 +238,7 @@ class Plans(Case):
             base.KEPT, "needs a version of another package that is not a security update"))
 
     def test_security_only_without_a_security_archive_is_unsupported(self) -> None:
-        self.fake.answers["/usr/bin/apt-cache", "policy"] = recorded("policy.txt").replace(
+        self.fake.answers[tuple(POLICY)] = recorded("policy.txt").replace(
             "l=Debian-Security", "l=Debian")
         with self.assertRaisesRegex(base.Unsupported, "no security metadata"):
             self.apt.plan(base.Selection(security_only=True))
@@ -281,13 +287,20 @@ class Plans(Case):
         # As apt 2.2 does it: the update to 2.0 has a dependency that nobody offers.
         self.fake.answers[tuple(DPKG_QUERY)] = recorded("installed.txt").replace("2.6.1", "2.2.4")
         self.fake.answers[tuple(SIMULATE + UPGRADE)] = recorded("upgrade.txt").replace(
-            "qv-app qv-lib qv-swap", "qv-lib qv-swap")
+            "qv-app qv-lib qv-swap", "qv-lib qv-swap").replace("3 not upgraded", "2 not upgraded")
         plan = self.apt.plan(base.Selection())
         self.assertIn(base.Package("qv-app", "1.0", "2.0"), plan.pending)
         self.assertIn("qv-app", [left.name for left in plan.left if left.kind == base.KEPT])
 
+    def test_an_apt_that_names_all_it_keeps_back_is_not_believed_where_it_counts_more(self) -> None:
+        self.fake.answers[tuple(SIMULATE + UPGRADE)] = recorded("upgrade.txt").replace(
+            "qv-app qv-lib qv-swap", "qv-lib qv-swap")
+        with self.assertRaisesRegex(base.ManagerError, "does not name 1 of what it keeps back"):
+            self.apt.plan(base.Selection())
+
     def test_security_update_that_apt_does_not_even_name_as_kept_back_is_kept(self) -> None:
-        pinned = recorded("upgrade-security.txt").replace("  qv-secup\n", "")
+        pinned = recorded("upgrade-security.txt").replace("  qv-secup\n", "").replace(
+            "1 not upgraded", "0 not upgraded")
         usual = self.fake.usual
         self.fake.usual = lambda words, pins: (
             pinned if "l=Debian-Security" in pins and words == SIMULATE + UPGRADE
@@ -301,39 +314,80 @@ class Plans(Case):
             self.apt.plan(base.Selection())
 
 
+class Pinned(Case):
+    """A host with `Package: *`, `Pin: release n=bookworm`, `Pin-Priority: 990`, as apt 2.6 answers.
+
+    The security archive is n=bookworm-security, so it stays at 500: what it offers is hidden.
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.fake.usual = self.answer
+
+    def answer(self, words: List[str], preferences: str) -> str:
+        security = "l=Debian-Security" in preferences
+        if words == DPKG_QUERY:
+            return recorded("installed.txt")
+        if words == POLICY:
+            return recorded("pinned-policy.txt")
+        if words == POLICY + ["--", "qv-sec"] and security:
+            return recorded("pinned-policy-names.txt")
+        if words[:-2] == SIMULATE + ["--no-remove"] or words == SIMULATE + PLAIN:
+            return recorded("pinned-upgrade%s.txt" % ("-security" if security else ""))
+        raise AssertionError("an unexpected command: %r" % words)
+
+    def test_security_only_sees_the_update_that_the_pin_hides(self) -> None:
+        plan = self.apt.plan(base.Selection(security_only=True))
+        update = base.Package("qv-sec", "1.0", "1.0+deb12u1", True)
+        self.assertEqual(plan.install, (update,))
+        self.assertEqual(plan.pending, (base.Package("qv-a", "1.0", "2.0"), update))
+        self.assertEqual(base.forecast(plan), ("ok", ""))
+
+    def test_full_run_does_what_the_pin_says_and_names_what_it_hides(self) -> None:
+        plan = self.apt.plan(base.Selection())
+        self.assertEqual((plan.install, plan.pending), (
+            (base.Package("qv-a", "1.0", "2.0"),), (base.Package("qv-a", "1.0", "2.0"),)))
+        self.assertEqual(base.forecast(plan), (
+            "ok", "qv-sec: a security update is hidden by a pin or by APT::Default-Release"))
+
+    def test_archives_are_compared_by_the_priorities_that_apt_gives_them(self) -> None:
+        told = recorded("pinned-policy.txt")
+        for policy, expected in ((told, True), (told.replace(" 990 ", " 500 "), False),
+                                 (told.replace(" 500 ", " 990 "), False),
+                                 (told.replace(" 500 ", "  -1 ").replace(" 990 ", " 500 "), True),
+                                 (recorded("policy.txt"), False)):
+            self.assertEqual(apt_pins.outranked(policy), expected, policy)
+
+
 class Steps(Case):
     def plan(self) -> base.Plan:
         return base.Plan(excluded=("qv-plain",), selection=base.Selection())
 
     def test_refresh_counts_every_failed_repository(self) -> None:
-        argv = ["/usr/bin/apt-get", "-q", "-o", "DPkg::Lock::Timeout=60", "-o",
-                "APT::Update::Error-Mode=any", "-o", "Acquire::Retries=3", "update"]
-        self.fake.answers[tuple(argv)] = "Hit:1 http://x stable InRelease\n"
+        self.fake.answers[tuple(REFRESH)] = "Hit:1 http://x stable InRelease\n"
         self.apt.refresh(2000.0)
-        self.assertEqual(self.fake.calls, [argv])
+        self.assertEqual(self.fake.calls, [REFRESH])
         for line in ("W: Failed to fetch http://x/InRelease  Could not connect",
                      "Err:1 http://x stable InRelease",
                      "W: Some index files failed to download. They have been ignored",
                      "W: An error occurred during the signature verification."):
-            self.fake.answers[tuple(argv)] = "Ign:1 http://x\n%s\nReading package lists...\n" % line
+            self.fake.answers[tuple(REFRESH)] = (
+                "Ign:1 http://x\n%s\nReading package lists...\n" % line)
             with self.assertRaisesRegex(base.ManagerError, line[:20].replace("(", ".")):
                 self.apt.refresh(2000.0)
 
     def test_refresh_judges_an_item_by_the_last_word_about_it(self) -> None:
         # A repository of bare lists, as apt 3.0 reads it: there are no translations.
-        argv = ["/usr/bin/apt-get", "-q", "-o", "DPkg::Lock::Timeout=60", "-o",
-                "APT::Update::Error-Mode=any", "-o", "Acquire::Retries=3", "update"]
         told = recorded("update-bare.txt")
         self.assertIn("\nErr:4 ", told)
-        self.fake.answers[tuple(argv)] = told
+        self.fake.answers[tuple(REFRESH)] = told
         self.apt.refresh(2000.0)
-        self.fake.answers[tuple(argv)] = told.replace("\nIgn:4 ", "\nErr:4 ")
+        self.fake.answers[tuple(REFRESH)] = told.replace("\nIgn:4 ", "\nErr:4 ")
         with self.assertRaisesRegex(base.ManagerError, "Err:4 file:/srv/main"):
             self.apt.refresh(2000.0)
 
     def test_refresh_that_hangs_is_ended_and_told(self) -> None:
-        argv = ["/usr/bin/apt-get", "-q", "-o", "DPkg::Lock::Timeout=5", "-o",
-                "APT::Update::Error-Mode=any", "-o", "Acquire::Retries=3", "update"]
+        argv = [word.replace("Timeout=60", "Timeout=5") for word in REFRESH]
         self.fake.answers[tuple(argv)] = (-15, "", "", True)
         with self.assertRaisesRegex(base.ManagerError, "not finished in time"):
             self.apt.refresh(1005.0)
@@ -372,8 +426,7 @@ class Steps(Case):
             work.commit(base.Plan(), 2000.0)
 
     def test_commit_waits_for_a_lock_no_longer_than_it_may(self) -> None:
-        words = list(GET)
-        words[4] = "DPkg::Lock::Timeout=7"
+        words = [word.replace("Timeout=60", "Timeout=7") for word in GET]
         self.fake.answers[tuple(words + UPGRADE)] = "done\n"
         self.apt.commit(self.plan(), 1007.0)
 
@@ -461,6 +514,16 @@ class Steps(Case):
             ["showauto", "qv-big"], again, ["auto", "qv-big"],
             GET + ["--no-remove", "-f", "install"], DPKG_QUERY[1:]])
 
+    def test_database_without_dpkg_itself_is_a_fault_and_not_a_system_without_updates(self) -> None:
+        # dpkg-query -W of an empty or shortened status says nothing and exits with 0.
+        whole = recorded("installed.txt")
+        row = [line for line in whole.splitlines(True) if line.startswith("dpkg\t")][0]
+        for said in ("\n", whole.replace(row, ""), whole.replace(row, row.replace("ii ", "rc "))):
+            self.fake.answers[tuple(DPKG_QUERY)] = said.lstrip("\n") or (0, "", "")
+            for look in (self.apt.broken, self.apt.installed):
+                with self.assertRaisesRegex(base.ManagerError, "dpkg itself is not in it: restore"):
+                    look()
+
     def test_journal_of_dpkg_means_interrupted(self) -> None:
         self.assertEqual(self.apt.broken(), "")
         self.write("var/lib/dpkg/updates/0001", "")
@@ -528,12 +591,6 @@ class Texts(unittest.TestCase):
             self.assertIn(old, good)
             self.assertIsNone(apt_text.parse_lists(good.replace(old, new)), old)
 
-    def test_only_an_apt_that_is_known_for_it_is_taken_to_name_all_that_it_keeps_back(self) -> None:
-        for version in ("2.6.1", "2.7.14build2", "2.10", "3.0.4", "10.1"):
-            self.assertTrue(apt_text.names_all(version), version)
-        for version in ("", "2.2.4", "2.0.2ubuntu0.2", "1.9.11", "2", "x2.6"):
-            self.assertFalse(apt_text.names_all(version), version)
-
     def test_names_that_cannot_exist_are_refused_in_lists_too(self) -> None:
         for name in ("-o=x", "qv-app/stable", "A", "qv-app,x"):
             with self.assertRaisesRegex(base.ManagerError, "cannot exist"):
@@ -555,7 +612,8 @@ class Texts(unittest.TestCase):
             "Inst libqv++1.0 [1:1.0-1] (1:2.0-1 Debian:stable-updates [all])\n"
             "Inst libc6:i386 [2.36-9] (2.36-10 Debian:12/stable [i386]) [libc6:amd64 ]\n"
             "Inst openssl [1.1.1d-0+deb10u2] (1.1.1d-0+deb10u3 Debian:10.4/stable, "
-            "Debian-Security:10/stable [amd64])\n")
+            "Debian-Security:10/stable [amd64])\n"
+            "3 upgraded, 0 newly installed, 0 to remove and 0 not upgraded.\n")
         self.assertEqual(got.install, (
             base.Package("libqv++1.0", "1:1.0-1", "1:2.0-1"),
             base.Package("libc6:i386", "2.36-9", "2.36-10"),
@@ -573,6 +631,38 @@ class Texts(unittest.TestCase):
             with self.assertRaises(base.ManagerError):
                 apt_text.parse_simulation(
                     "The following packages have been kept back:\n  ok %s\n" % name)
+
+    def test_simulation_that_was_told_to_be_quiet_is_not_taken_for_nothing_to_do(self) -> None:
+        # apt 2.6 with `quiet "2";` in apt.conf and -q: no counts, and nothing kept back is named.
+        with self.assertRaisesRegex(base.ManagerError, "does not say how many"):
+            apt_text.parse_simulation(recorded("quiet.txt"))
+        with self.assertRaisesRegex(base.ManagerError, "does not say how many"):
+            apt_text.parse_simulation("")
+
+    def test_simulation_whose_counts_do_not_agree_with_its_steps_is_not_believed(self) -> None:
+        good = recorded("upgrade.txt")
+        self.assertEqual(apt_text.parse_simulation(good).unnamed, 0)
+        for old, new in (("5 upgraded", "6 upgraded"), ("1 newly", "0 newly"),
+                         ("0 to remove", "1 to remove"), ("3 not upgraded", "2 not upgraded"),
+                         ("Inst qv-base [1.0] (2.0 Debian:stable [all])\n", ""),
+                         ("newly installed, 0", "newly installed, 1 downgraded, 0")):
+            self.assertIn(old, good)
+            with self.assertRaisesRegex(base.ManagerError, "do not agree"):
+                apt_text.parse_simulation(good.replace(old, new))
+        lines = good.replace("5 upgraded, 1 newly installed, 0 to",
+                             "4 upgraded, 1 newly installed, 1 downgraded, 1 to")
+        both = apt_text.parse_simulation(lines + "Purg qv-old [1.0]\n")
+        self.assertEqual((len(both.install), both.removed), (6, ("qv-old",)))
+
+    def test_only_an_apt_that_is_known_for_it_is_taken_to_name_all_that_it_keeps_back(self) -> None:
+        for version in ("2.6.1", "2.7.14build2", "2.10", "3.0.4", "10.1"):
+            self.assertTrue(apt_text.names_all(version), version)
+        for version in ("", "2.2.4", "2.0.2ubuntu0.2", "1.9.11", "2", "x2.6"):
+            self.assertFalse(apt_text.names_all(version), version)
+
+    def test_how_many_are_kept_back_without_a_name_is_known(self) -> None:
+        told = recorded("upgrade.txt").replace("3 not upgraded", "5 not upgraded")
+        self.assertEqual(apt_text.parse_simulation(told).unnamed, 2)
 
     def test_a_step_in_an_unknown_form_is_an_error_and_not_overlooked(self) -> None:
         for line in ("Inst qv-plain 1.0 -> 2.0", "Inst qv-plain [1.0] (2.0 Debian:12/stable)"):
@@ -629,7 +719,7 @@ class Injection(Case):
     def test_no_row_reaches_a_command_or_a_preferences_file(self) -> None:
         host = front.Host(1000, record.Store(self.root), self.root, self.world)
         allowed = [SIMULATE + UPGRADE, SIMULATE + PLAIN, SIMULATE + ["dist-upgrade"], DPKG_QUERY,
-                   ["/usr/bin/apt-cache", "policy"], ["/usr/bin/apt-mark", "showhold"],
+                   POLICY, ["/usr/bin/apt-mark", "showhold"],
                    POLICY_NAMES]
         accepted = 0
         for row in self.rows():

@@ -40,10 +40,15 @@ JOURNAL = "/var/lib/dpkg/updates"
 REFRESH_S = 900
 SIMULATE_S = 300
 _KEEP_CONFIG = ("--force-confdef", "--force-confold")
+# What the answers depend on, whatever apt.conf says: `quiet "2"` and `-q` are 3, and no counts.
+_SAY = ("-q=1", "-o", "APT::Get::Print-URIs=false")
 # The last two undo an administrator's: apt would refuse --no-remove, and list versions, too.
 _OPTIONS = ("-o", "Dpkg::Use-Pty=0", "-o", "Dpkg::Options::=--force-confdef",
             "-o", "Dpkg::Options::=--force-confold", "-o", "APT::Get::AutomaticRemove=false",
             "-o", "APT::Get::Show-Versions=false")
+DATABASE_LOST = ("/var/lib/dpkg/status: is empty or has lost a part, dpkg itself is not in it: "
+                 "restore it from /var/backups/dpkg.status.*")
+HIDDEN = "%s: a security update is hidden by a pin or by APT::Default-Release"
 NOT_SECURE = "needs a version of another package that is not a security update"
 _UPGRADE = ("upgrade", "--with-new-pkgs")
 _LOCKED = re.compile(r"Could not get lock|is another process using it|frontend lock"
@@ -92,8 +97,11 @@ class Apt(base.Manager):
         rows = [line.split("\t") for line in _checked(answer, "dpkg-query").out.splitlines()]
         if any(len(row) != 4 for row in rows):
             raise base.ManagerError("dpkg-query: answers in an unknown form")
-        # dpkg itself is of the native architecture.
-        self._own = next((row[2] for row in rows if row[0].partition(":")[0] == "dpkg"), "")
+        # dpkg itself is of the native architecture. Without it a part of the database is lost.
+        self._own = next((row[2] for row in rows if row[0].partition(":")[0] == "dpkg"
+                          and row[3][1:2] not in ("n", "c")), "")
+        if not self._own:
+            raise base.ManagerError(DATABASE_LOST)
         shown = (self._own, "all")
         return [(name.partition(":")[0] if architecture in shown else name, version, status)
                 for name, version, architecture, status in rows]
@@ -130,8 +138,9 @@ class Apt(base.Manager):
 
     def refresh(self, until: float) -> None:
         """See base.Manager. Old versions exit with 0 after a failed download: read the output."""
-        argv = [self.program("apt-get"), "-q", "-o", self._timeout(until),
-                "-o", "APT::Update::Error-Mode=any", "-o", "Acquire::Retries=3", "update"]
+        argv = [self.program("apt-get")] + list(_SAY) + [
+            "-o", self._timeout(until), "-o", "APT::Update::Error-Mode=any",
+            "-o", "Acquire::Retries=3", "update"]
         end = min(until, self.world.now() + REFRESH_S)
         answer = _checked(self.call(argv, ENVIRONMENT, end), "apt-get update")
         missing = text.not_fetched(answer.text)
@@ -206,7 +215,7 @@ class Apt(base.Manager):
         return "DPkg::Lock::Timeout=%d" % max(0, min(60, until - self.world.now()))
 
     def _get(self, until: float) -> List[str]:
-        return [self.program("apt-get"), "-q", "-y", "-o", self._timeout(until)] + list(_OPTIONS)
+        return [self.program("apt-get"), "-y", "-o", self._timeout(until)] + list(_SAY + _OPTIONS)
 
     def _preferences(self, excluded: Collection[str],
                      security_only: bool) -> ContextManager[List[str]]:
@@ -216,9 +225,13 @@ class Apt(base.Manager):
                   words: Sequence[str] = ("--no-remove",) + _UPGRADE) -> text.Simulation:
         with self._preferences(excluded, security_only) as options:
             # Root's simulation would replace, at some cost, the planner's log of the last real run.
-            argv = [self.program("apt-get"), "-q", "-y", "-s", "-o", "Debug::NoLocking=1",
-                    "-o", "Dir::Log::Planner="]
-            return text.parse_simulation(self._query(argv + list(_OPTIONS) + options + list(words)))
+            argv = [self.program("apt-get"), "-y", "-s", "-o", "Debug::NoLocking=1",
+                    "-o", "Dir::Log::Planner="] + list(_SAY + _OPTIONS)
+            said = text.parse_simulation(self._query(argv + options + list(words)))
+        if said.unnamed and text.names_all(self.installed().get("apt", "")):
+            raise base.ManagerError("apt-get: does not name %d of what it keeps back"
+                                    % said.unnamed)
+        return said
 
     def _query(self, argv: List[str]) -> str:
         answer = self.call(argv, ENVIRONMENT, self.world.now() + SIMULATE_S)
@@ -226,10 +239,10 @@ class Apt(base.Manager):
 
     def plan(self, selection: base.Selection, detail: bool = False) -> base.Plan:
         """See base.Manager."""
-        cache = self.program("apt-cache")
-        if detail or selection.security_only:
-            self._archives = pins.archives(self._query([cache, "policy"]),
-                                           self._words("/etc/os-release"))
+        known = self._query([self.program("apt-cache"), "policy"])
+        partly = selection.security_only
+        asked = detail or partly or pins.outranked(known)
+        self._archives = pins.archives(known, self._words("/etc/os-release")) if asked else ()
         everything = self._fetched or self._simulate()
         updates = {package.name: package for package in everything.install if package.old}
         named, installed = set(everything.kept + everything.phased), self.installed()
@@ -239,29 +252,39 @@ class Apt(base.Manager):
         held: List[str] = []
         phased: Set[str] = set(everything.phased)
         if waiting:
-            policy = self._query([cache, "policy", "--"] + waiting)
-            offered = text.versions(policy)
-            updates.update({name: base.Package(name, *offered.get(name, ("", "")))
-                            for name in waiting})
-            phased |= text.phased(policy)
+            found, late = self._candidates(waiting, False)
+            updates.update(found)
+            phased |= late
             held = self._query([self.program("apt-mark"), "showhold"]).split()
         urgent = self._offered(True) if self._archives else set()
+        hidden = sorted(urgent - set(updates))
+        if hidden and partly:
+            updates.update(self._candidates(hidden, True)[0])
         updates = {name: package._replace(security=package.security or name in urgent)
                    for name, package in updates.items()}
-        found = settle.Pending(updates, installed, bool(self._archives), held, (),
-                               (phased & set(waiting)) - set(held), self._own)
+        told = () if partly else tuple(HIDDEN % name for name in hidden)
+        pending = settle.Pending(updates, installed, bool(self._archives), held, told,
+                                 (phased & set(waiting)) - set(held), self._own)
         free = {package.name for package in everything.install}
 
         def simulate(excluded: Set[str]) -> settle.Simulation:
             chosen = everything
-            if excluded or selection.security_only:
-                chosen = self._simulate(excluded, selection.security_only)
+            if excluded or partly:
+                chosen = self._simulate(excluded, partly)
             stuck = set(updates) - excluded - {package.name for package in chosen.install}
-            why = self._reasons(stuck - phased - set(held), excluded,
-                                selection.security_only, free)
+            why = self._reasons(stuck - phased - set(held), excluded, partly, free)
             return settle.Simulation(chosen.install, chosen.removed, {}, why)
 
-        return settle.plan(self.name, selection, found, simulate)
+        return settle.plan(self.name, selection, pending, simulate)
+
+    def _candidates(self, names: List[str],
+                    security_only: bool) -> Tuple[Dict[str, base.Package], Set[str]]:
+        """Return what would be taken of these names, and which of it not every host gets yet."""
+        with self._preferences((), security_only) as options:
+            policy = self._query([self.program("apt-cache")] + options + ["policy", "--"] + names)
+        offered = text.versions(policy)
+        return ({name: base.Package(name, *offered.get(name, ("", ""))) for name in names},
+                text.phased(policy))
 
     def _offered(self, security_only: bool) -> Set[str]:
         """Return every installed package that has an update, whether or not it can come."""

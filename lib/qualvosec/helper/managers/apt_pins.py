@@ -23,7 +23,7 @@ from qualvosec import files
 from qualvosec.helper.managers import apt_text
 from qualvosec.helper.managers import base
 
-_RELEASE = re.compile(r"(?m)^ +release (.*)$")
+_RELEASE = re.compile(r"(?m)^ +(-?\d+) .*\n +release (.*)$")
 _VALUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9./_+~-]*")
 _CODENAMES = ("VERSION_CODENAME", "UBUNTU_CODENAME", "DEBIAN_CODENAME")
 _NO_DEFAULT = ["-o", "APT::Default-Release="]
@@ -38,14 +38,30 @@ def archives(policy: str, os_release: Sequence[str]) -> Tuple[str, ...]:
     """
     own: Dict[str, bool] = {}
     names = codenames(os_release)
-    for line in _RELEASE.findall(policy):
-        fields = dict(part.partition("=")[::2] for part in line.split(","))
-        if apt_text.is_security("%s:%s" % (fields.get("l", ""), fields.get("a", ""))):
+    for _, fields, secure in _releases(policy):
+        if secure:
             pin = ", ".join("%s=%s" % (key, fields[key]) for key in ("l", "a", "n")
                             if _VALUE.fullmatch(fields.get(key, "")))
             codename = fields.get("n", "")
             own[pin] = any(re.split("[-/]", codename)[0] == name for name in names)
     return tuple(sorted(pin for pin in own if own[pin] or not any(own.values())))
+
+
+def outranked(policy: str) -> bool:
+    """Say whether an archive of security updates has a lower priority than another archive."""
+    found = [(priority, secure) for priority, _, secure in _releases(policy)]
+    return min([row for row in found if row[1]], default=(0, True))[0] < max(
+        [row for row in found if not row[1]], default=(0, False))[0]
+
+
+def _releases(policy: str) -> List[Tuple[int, Dict[str, str], bool]]:
+    """Return (priority, what a release says of itself, of security updates) of each index."""
+    found = []
+    for priority, line in _RELEASE.findall(policy):
+        fields = dict(part.partition("=")[::2] for part in line.split(","))
+        secure = apt_text.is_security("%s:%s" % (fields.get("l", ""), fields.get("a", "")))
+        found.append((int(priority), fields, secure))
+    return found
 
 
 def codenames(os_release: Sequence[str]) -> List[str]:

@@ -31,8 +31,8 @@ _KEPT = "The following packages have been kept back:"
 _PHASED = ("The following upgrades have been deferred due to phasing:",
            "Not upgrading yet due to phasing:")
 _LISTED = re.compile(r"   (\S+) \((?:(\S+) => )?(\S+)\)")
-_COUNTS = re.compile(r"(?m)^(\d+) upgraded, (\d+) newly installed, (\d+) to remove and "
-                     r"(\d+) not upgraded\.$")
+_COUNTS = re.compile(r"(?m)^(\d+) upgraded, (\d+) newly installed, (?:(\d+) reinstalled, )?"
+                     r"(?:(\d+) downgraded, )?(\d+) to remove and (\d+) not upgraded\.$")
 _POLICY = re.compile(r"(?m)^(\S+):\n  Installed: (\S+)\n  Candidate: (\S+)$")
 _OF_PHASED = re.compile(r"(?m)^(\S+):\n  Installed: \S+\n  Candidate: (\S+)\n"
                         r"(?: .*\n)*? (?:   |\*\*\*) \2 -?\d+ \(phased ")
@@ -41,16 +41,17 @@ _FAULT = re.compile(r"(?m)^(?:W: (?:Failed to fetch|An error occurred|Some index
 
 
 class Simulation(NamedTuple):
-    """What `apt-get -s` says it would do."""
+    """What `apt-get -s` says it would do; `unnamed` of what it keeps back it only counts."""
 
     install: Tuple[base.Package, ...]
     removed: Tuple[str, ...]
     kept: Tuple[str, ...]
     phased: Tuple[str, ...]
+    unnamed: int = 0
 
 
 def parse_simulation(text: str) -> Simulation:
-    """Read the output of a simulation; raises ManagerError on a name that is none."""
+    """Read the output of a simulation; raises ManagerError unless its own counts agree with it."""
     install, removed = [], []
     listed: Dict[str, List[str]] = {}
     header = ""
@@ -65,10 +66,25 @@ def parse_simulation(text: str) -> Simulation:
             install.append(base.Package(name, old or "", new, is_security(origins)))
         elif line.startswith("Inst "):
             raise base.ManagerError("apt-get: answers in an unknown form: %s" % line[:200])
-        elif line.startswith("Remv "):
+        elif line.startswith(("Remv ", "Purg ")):
             removed.append(line.split()[1])
     phased = [name for header in _PHASED for name in listed.get(header, [])]
-    return _simulation(install, removed, listed.get(_KEPT, []), phased)
+    said = _simulation(install, removed, listed.get(_KEPT, []), phased)
+    new = sum(not package.old for package in install)
+    counts = _counts(text)
+    if len(counts) != 1:
+        raise base.ManagerError("apt-get: does not say how many packages it would upgrade")
+    upgraded, fresh, again, lower, gone, left = counts[0]
+    unnamed = left - len(said.kept + said.phased)
+    if (upgraded + again + lower, fresh, gone) != (
+            len(install) - new, new, len(removed)) or unnamed < 0:
+        raise base.ManagerError("apt-get: its counts do not agree with what it names")
+    return said._replace(unnamed=unnamed)
+
+
+def _counts(text: str) -> List[Tuple[int, ...]]:
+    """Return upgraded, new, reinstalled, downgraded, removed, not upgraded; once if all is well."""
+    return [tuple(int(count or 0) for count in found) for found in _COUNTS.findall(text)]
 
 
 def parse_lists(text: str) -> Optional[Simulation]:
@@ -85,8 +101,7 @@ def parse_lists(text: str) -> Optional[Simulation]:
     fresh, new = listed.get(_UPGRADED, []), listed.get(_NEW, [])
     kept = [package.name for package in listed.get(_KEPT, [])]
     phased = [package.name for head in _PHASED for package in listed.get(head, [])]
-    counts = [tuple(map(int, found)) for found in _COUNTS.findall(text)]
-    if counts != [(len(fresh), len(new), 0, len(kept + phased))]:
+    if _counts(text) != [(len(fresh), len(new), 0, 0, 0, len(kept + phased))]:
         return None
     return _simulation(fresh + new, [], kept, phased)
 
@@ -112,7 +127,8 @@ def is_security(origins: str) -> bool:
 def names_all(version: str) -> bool:
     """Say whether this apt names all that it keeps back also where updates may bring new packages.
 
-    Up to 2.2 it is silent on what has dependencies that nobody offers, from 2.6 on it is not.
+    Up to 2.2 it is silent on what has dependencies that nobody offers, and counts what a
+    pin keeps as not upgraded; from 2.6 on its names and its count agree.
     """
     found = re.match(r"([0-9]+)\.([0-9]+)", version)
     return found is not None and (int(found.group(1)), int(found.group(2))) >= (2, 6)
