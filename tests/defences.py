@@ -249,6 +249,11 @@ DEFENCES = (
     Defence("T26", "a large signature reaches no parser", LIB + "manifest/signature.py",
             "if len(signature) > MAX_SIGNATURE_BYTES:", "if False:",
             ("test_signature.BeforeSshKeygen.test_signatures_that_are_none_start_nothing",)),
+    Defence("T27", "the server's user owns no directory of root's", "rc.d/qualvosec_server.freebsd",
+            'install -d -o root -g "${qualvosec_server_runas}"',
+            'install -d -o "${qualvosec_server_runas}" -g "${qualvosec_server_runas}"',
+            ("test_rcd.LogDirectory."
+             "test_rotation_by_root_gives_no_file_away_and_the_server_goes_on_writing",)),
 )
 
 

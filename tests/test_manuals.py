@@ -482,8 +482,8 @@ class Pages(unittest.TestCase):
                  "/usr/local/libexec/qualvosec/", "/usr/local/sbin/",
                  "/etc/sudoers.d",
                  "/usr/local/share/doc/qualvosec/", "/etc/systemd/system/qualvosec.service.d/",
-                 "/etc/doas.conf", "/etc/cron.d", "/srv/patching", "/var/log/nginx/",
-                 "/var/log/qualvosec-server/", "/dev/null")
+                 "/etc/doas.conf", "/etc/cron.d", "/srv/patching", "/var/log/nginx/", "/dev/null",
+                 "/var/log/qualvosec-server")
         for page in mdoc.PAGES:
             with open(os.path.join(mdoc.FOLDER, page), encoding="utf-8") as handle:
                 for path in re.findall(r"(?<![\w/.:])/(?:etc|usr|var|srv|dev)/[\w./-]+",

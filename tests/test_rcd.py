@@ -8,10 +8,13 @@ found is printed; QUALVOSEC_SHELLS names those that have to be there, and then e
 script lives under each of its system's, not under the first alone.
 """
 
+import functools
 import getpass
 import json
 import os
+import pwd
 import re
+import runpy
 import shutil
 import signal
 import subprocess
@@ -19,9 +22,12 @@ import sys
 import tempfile
 import time
 import unittest
+from typing import Callable
 from typing import Dict
 from typing import List
 from typing import Tuple
+
+from qualvosec.server import accesslog
 
 from tests import ROOT
 
@@ -59,7 +65,8 @@ STUBS = {
           '[ -z "$shell" ] || exec "$shell" -c "$2"\nset -f\nset -- $2\n'
           '[ "$1" != exec ] || shift\nexec "$@"\n',
     "install": 'printf "install %s\\n" "$*" >>"$RC_LOG.install"\n'
-               'for last in "$@"; do :; done\nmkdir -p "$last"\n',
+               'for last in "$@"; do :; done\n'
+               'if [ "$1" = -d ]; then mkdir -p "$last"; else : >"$last"; fi\n',
     "logger": 'cat >>"$RC_LOG"\n',
 }
 
@@ -279,8 +286,12 @@ class Life(unittest.TestCase):
         self.logged("serving %s" % self.folder)
         self.assertTrue(os.path.exists(self.server_log))
         owner = "_qualvosec-server" if system == "openbsd" else getpass.getuser()
-        self.logged("install -d -o %s -g %s -m 0750 " % (owner, owner), self.log + ".install")
+        self.logged("install -d -o root -g %s -m 0750 %s/srvlog\n" % (owner, self.folder),
+                    self.log + ".install")
+        self.logged("install -o %s -g %s -m 0640 /dev/null %s\n"
+                    % (owner, owner, self.server_log), self.log + ".install")
         os.rename(self.server_log, self.server_log + ".0")
+        self.write("srvlog/access.log", "", 0o640)  # newsyslog makes it anew
         self.assertEqual(rc("reload")[0], 0)
         self.logged("reopened access_log")
         self.assertTrue(os.path.exists(self.server_log))
@@ -314,6 +325,170 @@ class Life(unittest.TestCase):
         code, said = self.rc(shell, "freebsd", "qualvosec", "start")
         self.assertEqual(code, 1)
         self.assertIn("/nonexistent is not readable", said)
+
+
+@unittest.skipUnless(os.geteuid() == 0, "plays root, newsyslog and a third user: needs root")
+class LogDirectory(unittest.TestCase):
+    """The directory in which newsyslog, as root, renames, chowns and chmods by name.
+
+    Its calls are those of newsyslog.c of FreeBSD: the log is renamed, a new one is made beside
+    it, given away by its descriptor and renamed, then chmod() and chown() of the old one by
+    name. The embedded server's user, taken over by somebody, tries at each step to have a
+    file of root's given away.
+    """
+
+    USER = "daemon"     # a user with a group of the same name: Linux and the BSDs have this one
+
+    def setUp(self) -> None:
+        folder = os.path.realpath(tempfile.mkdtemp(prefix="qualvosec-test-"))
+        self.addCleanup(shutil.rmtree, folder)
+        os.chmod(folder, 0o755)
+        self.log_dir = os.path.join(folder, "srvlog")
+        self.log = os.path.join(self.log_dir, "access.log")
+        self.victim = os.path.join(folder, "master.passwd")
+        with open(self.victim, "w", encoding="ascii") as handle:
+            handle.write("secret\n")
+        os.chmod(self.victim, 0o600)
+        user = pwd.getpwnam(self.USER)
+        self.ids = (user.pw_uid, user.pw_gid)
+        self.folder = folder
+
+    def as_user(self, *actions: Callable[[], object]) -> List[str]:
+        """Do things as the server's user; return what each raised, "" for none."""
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            said = ["the child ended"]
+            try:
+                os.setgroups([])
+                os.setgid(self.ids[1])
+                os.setuid(self.ids[0])
+                said = [self.fault_of(action) for action in actions]
+            finally:
+                os.write(writing, json.dumps(said).encode("ascii"))
+                os._exit(0)
+        os.close(writing)
+        with os.fdopen(reading, encoding="ascii") as pipe:
+            told: List[str] = json.loads(pipe.read())
+        os.waitpid(child, 0)
+        return told
+
+    @staticmethod
+    def fault_of(action: Callable[[], object]) -> str:
+        try:
+            action()
+        except OSError as error:
+            return type(error).__name__
+        return ""
+
+    def attack(self) -> None:
+        """Put links to root's file wherever newsyslog may look; nothing of it may work."""
+        actions: List[Callable[[], object]] = [
+            functools.partial(os.chmod, self.log_dir, 0o777),
+            functools.partial(os.mkdir, self.log + ".d")]
+        for name in (self.log, self.log + ".0", self.log + ".0.bz2"):
+            actions += [functools.partial(os.symlink, self.victim, name + ".new"),
+                        functools.partial(os.symlink, self.victim, name),
+                        functools.partial(os.link, self.victim, name + ".new"),
+                        functools.partial(os.rename, name, name + ".new"),
+                        functools.partial(os.unlink, name)]
+        said = self.as_user(*actions)
+        self.assertEqual(len(said), len(actions))
+        self.assertLessEqual(set(said), {"PermissionError", "FileExistsError", "FileNotFoundError"})
+
+    def old_installation(self) -> None:
+        """Make it as earlier versions did, with what somebody may have left in it."""
+        os.mkdir(self.log_dir, 0o750)
+        os.chown(self.log_dir, *self.ids)
+        links = [functools.partial(os.symlink, self.victim, self.log + end)
+                 for end in ("", ".0.bz2")]
+        self.assertEqual(self.as_user(*links), ["", ""])
+        os.link(self.victim, self.log + ".1.bz2")   # where hard links are not forbidden
+        with open(self.log_dir + "/access.log.2.bz2", "w", encoding="ascii") as handle:
+            handle.write("old\n")
+
+    def run_shell(self, text: str) -> str:
+        """Run lines of an installed script with this test's directories and user."""
+        for old, new in (("/var/log/qualvosec-server", self.log_dir), ("/var/run", self.folder),
+                         ("_qualvosec-server", self.USER), ("qualvosec-server", self.USER),
+                         ("-g wheel", "-g 0")):
+            text = text.replace(old, new)
+        done = subprocess.run(["sh", "-c", "set -eu\n" + text], stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, timeout=60)
+        self.assertEqual(done.returncode, 0, done.stdout)
+        return done.stdout.decode()
+
+    def start(self, system: str) -> str:
+        """Do what the script does before it starts the server."""
+        with open(os.path.join(SCRIPTS, "qualvosec_server." + system), encoding="utf-8") as handle:
+            text = handle.read()
+        function = "rc_pre" if system == "openbsd" else "qualvosec_server_precmd"
+        body = re.findall(r"^%s\(\)\s*(\{.*?^\})" % function, text, re.M | re.S)[0]
+        names = re.findall(r'^(?:name|rundir|logdir|daemon_user)=.*$', text, re.M)
+        default = re.findall(r'^: "\$\{qualvosec_server_runas.*$', text, re.M)
+        return self.run_shell("\n".join(names + default + [body]))
+
+    def newsyslog(self) -> None:
+        """Rotate once, as the line of our newsyslog.conf says."""
+        with open(os.path.join(ROOT, "etc/newsyslog.conf.d/qualvosec.conf"),
+                  encoding="utf-8") as handle:
+            row = [line.split() for line in handle if line.startswith("/")][0]
+        mode = int(row[2], 8)
+        self.attack()
+        os.rename(self.log, self.log + ".0")
+        self.attack()
+        with open(self.log + ".tmp", "w", encoding="ascii") as handle:
+            os.fchown(handle.fileno(), *self.ids)
+            os.fchmod(handle.fileno(), mode)
+        os.rename(self.log + ".tmp", self.log)
+        for name in (self.log + ".0", self.log + ".0.bz2", self.log + ".1.bz2", self.log):
+            self.attack()
+            if os.path.exists(name):
+                os.chmod(name, mode)
+                os.chown(name, *self.ids)
+
+    def serve(self, turn: int) -> None:
+        """Write a line as the server does after its start, or after SIGHUP."""
+        def write() -> None:
+            access = accesslog.AccessLog(self.log)
+            access.open()
+            access.write(accesslog.Entry("192.0.2.1", turn, "GET / HTTP/1.1", 200, 1, "", ""))
+
+        self.assertEqual(self.as_user(write), [""])
+
+    def test_rotation_by_root_gives_no_file_away_and_the_server_goes_on_writing(self) -> None:
+        tool = runpy.run_path(os.path.join(ROOT, "tools", "freebsd_package.py"))
+        package = "\n".join(tool["POST_INSTALL"].split("\n")[1:-1])
+        ways = [functools.partial(self.run_shell, package)]
+        ways += [functools.partial(self.start, system) for system in SYSTEMS]
+        for way in ways:
+            shutil.rmtree(self.log_dir, ignore_errors=True)
+            self.old_installation()
+            way()
+            way()       # a second start finds all as it should be
+            info, log = os.stat(self.log_dir), os.lstat(self.log)
+            self.assertEqual((info.st_uid, info.st_gid, info.st_mode & 0o7777),
+                             (0, self.ids[1], 0o750))
+            self.assertEqual((log.st_uid, log.st_gid, log.st_mode), self.ids + (0o100640,))
+            self.assertEqual(sorted(os.listdir(self.log_dir)),
+                             ["access.log", "access.log.2.bz2"])
+            for turn in (1, 2):
+                self.serve(turn)
+                self.newsyslog()
+                self.serve(turn)
+            info = os.stat(self.victim)
+            self.assertEqual((info.st_uid, info.st_gid, info.st_mode & 0o7777, info.st_nlink),
+                             (0, 0, 0o600, 1))
+            for name in (self.log, self.log + ".0"):
+                with open(name, encoding="ascii") as handle:
+                    self.assertIn("GET / HTTP/1.1", handle.read())
+
+    def test_what_was_removed_is_told(self) -> None:
+        self.old_installation()
+        said = self.start("freebsd")
+        self.assertEqual(sorted(said.splitlines()), [
+            "qualvosec_server: removed, it is a link: %s%s" % (self.log, end)
+            for end in ("", ".0.bz2", ".1.bz2")])
 
 
 @unittest.skipUnless(MAKES, "make is not installed")

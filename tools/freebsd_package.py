@@ -29,7 +29,13 @@ PRE_INSTALL = "\n".join(
     "pw groupshow {0} >/dev/null 2>&1 || pw groupadd {0}\n"
     "pw usershow {0} >/dev/null 2>&1 || pw useradd {0} -g {0} -c '{1}' -d /nonexistent \\\n"
     "    -s /usr/sbin/nologin -w no".format(*user) for user in USERS)
+LOG_DIR = "/var/log/qualvosec-server"
+# As the rc.d script does at each start: root rotates the log there by its names.
 POST_INSTALL = ("install -d -o qualvosec -g qualvosec -m 0700 /var/db/qualvosec\n"
+                "install -d -o root -g qualvosec-server -m 0750 {0}\n"
+                "find {0} ! -type d \\( ! -type f -o -links +1 \\) -exec rm -f {{}} \\;\n"
+                "[ -e {0}/access.log ] || install -o qualvosec-server -g qualvosec-server \\\n"
+                "    -m 0640 /dev/null {0}/access.log\n".format(LOG_DIR) +
                 "/usr/local/bin/python3 -IBS -m compileall -q %s || :" % MODULES)
 PRE_DEINSTALL = "find %s -depth -type d -name __pycache__ -exec rm -rf {} +" % MODULES
 MESSAGE = """QualvoSec needs one rule to start its helper as root: the one for sudo is in
