@@ -10,9 +10,13 @@ after the other in one process, for a debugger.
 import os
 import sys
 
+from tests import LIB
 from tests import ROOT
 from tests import runner
+from tests.bytecode import compiled
 
 if __name__ == "__main__":
     os.chdir(ROOT)
-    sys.exit(runner.main(sys.argv[1:], os.path.join(ROOT, "tests"), ROOT))
+    with compiled(LIB):
+        status = runner.main(sys.argv[1:], os.path.join(ROOT, "tests"), ROOT)
+    sys.exit(status)

@@ -7,6 +7,7 @@ trees that each of them can fail.
 """
 
 import ast
+import functools
 import importlib.util
 import io
 import os
@@ -14,6 +15,7 @@ import sys
 import sysconfig
 import tokenize
 from typing import Dict
+from typing import FrozenSet
 from typing import Iterator
 from typing import List
 from typing import NamedTuple
@@ -70,10 +72,17 @@ def _read(tree: str, path: str, package: str) -> Source:
     with open(path, encoding="utf-8") as handle:
         text = handle.read()
     name = os.path.relpath(path, package) if package else ""
-    return Source(os.path.relpath(path, tree), name, text, ast.parse(text, path))
+    return Source(os.path.relpath(path, tree), name, text, _syntax(text))
 
 
-def imports(source: Source) -> Set[str]:
+@functools.lru_cache(maxsize=None)
+def _syntax(text: str) -> ast.Module:
+    """Each text is taken apart once, however many rules look at it."""
+    return ast.parse(text)
+
+
+@functools.lru_cache(maxsize=None)
+def imports(source: Source) -> FrozenSet[str]:
     """The dotted names that a file imports anywhere, `from a import b` as both a and a.b."""
     found: Set[str] = set()
     for node in ast.walk(source.syntax):
@@ -83,7 +92,7 @@ def imports(source: Source) -> Set[str]:
             base = "." * node.level + (node.module or "")
             found.add(base)
             found.update("%s.%s" % (base, alias.name) for alias in node.names)
-    return found
+    return frozenset(found)
 
 
 def room_of(source: Source) -> str:
@@ -145,7 +154,8 @@ def code_lines(text: str) -> int:
     return len(code_line_numbers(text))
 
 
-def code_line_numbers(text: str) -> Set[int]:
+@functools.lru_cache(maxsize=None)
+def code_line_numbers(text: str) -> FrozenSet[int]:
     """The numbers, from 1, of the lines that hold code."""
     held: Set[int] = set()
     pending: Optional[tokenize.TokenInfo] = None
@@ -165,7 +175,7 @@ def code_line_numbers(text: str) -> Set[int]:
             if each is not None:
                 held.update(range(each.start[0], each.end[0] + 1))
         pending = None
-    return held
+    return frozenset(held)
 
 
 def budget_faults(tree: str) -> List[str]:

@@ -189,13 +189,16 @@ find_interpreter() {
 install_modules() {
     new=$DESTDIR$DATADIR/.qualvosec.new
     rm -rf "$new"
+    # A directory at a time: as many files one by one take most of an installation.
     (cd lib && find qualvosec \( -name '.*' -o -name __pycache__ \) -prune -o -type d -print) |
         while read -r name; do
             folder "$new/$name"
+            cp "lib/$name"/*.py "$new/$name/"
+            for source in "lib/$name"/*.py; do
+                touch -r "$source" "$new/$name/${source##*/}"
+            done
         done
-    (cd lib && find qualvosec -name '.*' -prune -o -name '*.py' -print) | while read -r name; do
-        place 0644 "lib/$name" "$new/$name"
-    done
+    find "$new" -name '*.py' -exec chmod 0644 {} +
     place 0644 lib/qualvosec/paths.py "$new/qualvosec/paths.py" \
         -e "s|^PYTHON = \".*\"\$|PYTHON = \"$interpreter\"|" \
         -e "s|^SBIN_DIR = \".*\"\$|SBIN_DIR = \"$SBINDIR\"|" \
