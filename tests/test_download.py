@@ -481,6 +481,17 @@ def server_tls(name: str) -> ssl.SSLContext:
 
 
 class OverTls(unittest.TestCase):
+    def setUp(self) -> None:
+        # Wanted is a name that the certificate has; not every machine can look one up.
+        asked = socket.getaddrinfo
+
+        def found(host: str, *more: int) -> list:
+            return asked("127.0.0.1" if host == "localhost" else host, *more)
+
+        here = mock.patch.object(socket, "getaddrinfo", found)
+        here.start()
+        self.addCleanup(here.stop)
+
     def refused(self, server_context: ssl.SSLContext, client: ssl.SSLContext,
                 host: str = "localhost") -> str:
         with hostile.Server(hostile.answers(b"a: 1\n"), server_context) as server:

@@ -17,6 +17,7 @@ from qualvosec.manifest import serial
 from qualvosec.manifest import signature
 from qualvosec.manifest.entrytext import EditError
 
+from tests.test_admin_commands import set_zone
 from tests.test_signature import FORM
 from tests.test_signature import run_tool
 
@@ -72,6 +73,9 @@ class Case(unittest.TestCase):
         self.folder = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, self.folder)
         self.path = self.write("patch.yaml", WITH)
+        # The serial holds the day, which depends on where the signer is.
+        self.addCleanup(set_zone, os.environ.get("TZ"))
+        set_zone("UTC")
 
     def write(self, name: str, data: bytes) -> str:
         path = os.path.join(self.folder, name)
