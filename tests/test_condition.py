@@ -6,6 +6,7 @@ import unittest
 from typing import Any
 
 from qualvosec.client import condition
+from qualvosec.client import config
 from qualvosec.client import outlook
 from qualvosec.client import snapshot as views
 from qualvosec.client import statusline
@@ -158,6 +159,19 @@ class StatusLine(unittest.TestCase):
         self.assertEqual((found.code, found.text), (1, "fine; one; two; three; and 2 more"))
         self.assertEqual(found.detail, {"healthy": True, "other_tools": lines})
         self.assertEqual(statusline.beside(good._replace(code=3), lines).code, 3)
+
+    def test_where_nothing_runs_the_line_names_what_is_left_to_do_in_order(self) -> None:
+        start = "systemctl enable --now qualvosec"
+        fresh = config.Config("/etc/q.conf", config.SAMPLE_SERVER)
+        told = statusline.unstarted(fresh, "", start)
+        steps = told.split("; then: ")
+        self.assertEqual(len(steps), 3, told)
+        self.assertEqual(steps[0], "; next: server: is still that of the sample: write yours into "
+                                   "/etc/q.conf")
+        self.assertIn("set fqdn: write the line", steps[1])
+        self.assertEqual(steps[2], start)
+        self.assertEqual(statusline.unstarted(fresh._replace(server="https://p.example.net"),
+                                              "a.example.net", start), "; next: " + start)
 
     def test_an_answer_that_is_no_status_is_critical_not_a_traceback(self) -> None:
         for value in ({}, {"healthy": 1}, {"healthy": False, "reasons": 3}):

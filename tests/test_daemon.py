@@ -487,7 +487,8 @@ class Commands(DaemonCase):
     def test_status_speaks_as_a_monitoring_plugin(self) -> None:
         code, out, _ = self.run_once("status")
         self.assertEqual(code, 2)
-        self.assertRegex(out, r"^QUALVOSEC CRITICAL - the daemon does not answer on 127\.0\.0\.1")
+        self.assertRegex(out, r"^QUALVOSEC CRITICAL - the daemon does not answer on 127\.0\.0\.1"
+                              r" port \d+: connection refused; next: .*qualvosec.*\n")
         self.start()
         self.wait_for("manifest accepted")
         code, out, _ = self.run_once("status")

@@ -7,6 +7,8 @@ import unittest
 
 from qualvosec.client import host
 
+from tests import newcomer
+
 
 class Folder(unittest.TestCase):
     def setUp(self) -> None:
@@ -58,6 +60,21 @@ FEDORA = """127.0.0.1   localhost localhost.localdomain localhost4 localhost4.lo
 FREEBSD = """::1\t\t\tlocalhost localhost.my.domain
 127.0.0.1\t\tlocalhost localhost.my.domain
 """
+
+
+class Starting(Folder):
+    def test_every_system_is_told_its_own_command(self) -> None:
+        said = {system: host.starting(self.folder, system)
+                for system in ("FreeBSD", "OpenBSD", "NetBSD")}
+        self.assertEqual(host.starting(self.folder, "Linux"), "start the service qualvosec")
+        os.makedirs(os.path.join(self.folder, "run/openrc"))
+        said["Alpine"] = host.starting(self.folder, "Linux")
+        os.makedirs(os.path.join(self.folder, "run/systemd/system"))
+        said["Debian"] = host.starting(self.folder, "Linux")
+        blocks = newcomer.read()
+        for system, command in said.items():
+            told = " && ".join(newcomer.bare(line.text) for line in blocks[system.lower()])
+            self.assertTrue(told.endswith(command), "%s: %s: README: %s" % (system, command, told))
 
 
 class NameInHosts(Folder):

@@ -191,6 +191,55 @@ class Installation(unittest.TestCase):
                 folder, _, base = name.rpartition("/")
                 self.assertIn("%s/__pycache__/%s.%s.pyc" % (folder, base[:-3], tag), found)
 
+    def test_what_is_installed_says_what_comes_next_for_its_parts_alone(self) -> None:
+        systems = {"freebsd": "sysrc %s_enable=YES && service %s start",
+                   "openbsd": "rcctl enable %s && rcctl start %s",
+                   "netbsd": "echo %s=YES >>/etc/rc.conf && service %s start",
+                   "openrc": "rc-update add %s && rc-service %s start"}
+        steps = {"client": ("qualvosec.conf    server, and fqdn", "configtest"),
+                 "admin": ("qualvosec-admin add",), "server": ("unless another web server",)}
+        services = {"client": "qualvosec", "server": "qualvosec_server"}
+        for part, system in (("client", "freebsd"), ("server", "openbsd"), ("admin", "netbsd"),
+                             ("client", "openrc"), ("server", "openrc")):
+            with self.subTest(part=part, system=system):
+                code, output = self.make(
+                    "install-" + part, "RCSYSTEM=" + system, "RCDIR=%s/rc.d" % self.folder,
+                    "NEEDRESTARTDIR=", "LOGROTATEDIR=", *self.in_place())
+                self.assertEqual(code, 0, output)
+                for other, words in steps.items():
+                    for word in words:
+                        self.assertEqual(word in output, other == part, "%s: %s" % (word, output))
+                for other, service in services.items():
+                    start = systems[system] % (service, service)
+                    self.assertEqual("  %s\n" % start in output, other == part, output)
+
+    def refused(self, *words: str) -> str:
+        """The first line of an installation that ends before anything is done."""
+        before = tree(self.folder)
+        code, output = self.make(*(list(words) + self.in_place()))
+        self.assertNotEqual(code, 0, output)
+        self.assertEqual(tree(self.folder), before)
+        lines = [line for line in output.splitlines() if not line.startswith(("make", "***"))
+                 and " stopped" not in line and "rror code" not in line]
+        self.assertEqual(len(lines), 1, output)
+        return lines[0]
+
+    @unittest.skipIf(os.geteuid() == 0, "root may write everywhere")
+    def test_without_the_right_to_write_one_line_says_so_and_nothing_is_done(self) -> None:
+        os.chmod(self.folder, 0o555)
+        self.addCleanup(os.chmod, self.folder, 0o755)
+        for words in (["install"], ["install-client"], ["install-admin"], ["install-server"],
+                      ["uninstall"]):
+            with self.subTest(words=words):
+                self.assertEqual(self.refused(*words), "install: %s: cannot be written: do it as "
+                                 "root, or stage with DESTDIR=" % self.folder)
+
+    def test_a_file_in_the_place_of_a_directory_is_one_line_and_nothing_is_done(self) -> None:
+        with open(os.path.join(self.folder, "usr"), "w", encoding="ascii"):
+            pass
+        self.assertEqual(self.refused("install"), "install: %s/usr: is not a directory: remove it "
+                         "or choose another place" % self.folder)
+
     def test_programs_run_from_where_they_are_whatever_the_environment(self) -> None:
         code, output = self.make("install", *self.in_place())
         self.assertEqual(code, 0, output)

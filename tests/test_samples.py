@@ -83,6 +83,10 @@ class Configurations(unittest.TestCase):
                     ours, theirs = set(ours), set(theirs)
                 self.assertEqual(ours, theirs, (name, key))
 
+    def test_the_server_that_nobody_has_changed_yet_is_known(self) -> None:
+        self.assertEqual(client.from_text(text_of("etc/qualvosec.conf")).server,
+                         client.SAMPLE_SERVER)
+
     def test_every_key_is_explained(self) -> None:
         keys: Dict[str, Tuple[str, ...]] = {
             "etc/qualvosec.conf": client.KEYS, "etc/qualvosec_server.conf": server.KEYS,

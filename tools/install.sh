@@ -372,33 +372,86 @@ install_extras() {
     done
 }
 
+# How a service is enabled and started; nothing where no service manager is known.
+starting() { # NAME, as systemd has it
+    script=$(say "$1" | tr - _)
+    case $RCSYSTEM in
+    freebsd) say "sysrc ${script}_enable=YES && service $script start" ;;
+    openbsd) say "rcctl enable $script && rcctl start $script" ;;
+    netbsd) say "echo $script=YES >>/etc/rc.conf && service $script start" ;;
+    openrc) say "rc-update add $script && rc-service $script start" ;;
+    *)
+        case $UNITDIR in
+        '') ;;
+        /etc/systemd/system | /lib/systemd/system | /usr/lib/systemd/system | \
+            /usr/local/lib/systemd/system)
+            say "systemctl daemon-reload && systemctl enable --now $1"
+            ;;
+        # Where systemd does not look by itself: systemctl(1), enable.
+        *) say "systemctl daemon-reload && systemctl enable --now $UNITDIR/$1.service" ;;
+        esac
+        ;;
+    esac
+}
+
 next_steps() {
     [ -z "$DESTDIR" ] || return 0
     say ""
     say "QualvoSec is installed and starts $interpreter. Next, as root:"
-    say "  make install-users                    the system users, if they are not there yet"
-    if wanted client; then
-        say "  edit $CONFDIR/qualvosec.conf    at least: server"
-        say "  $SBINDIR/qualvosec -c $CONFDIR/qualvosec.conf configtest"
-        case $RCSYSTEM in
-        freebsd) say "  sysrc qualvosec_enable=YES && service qualvosec start" ;;
-        openbsd) say "  rcctl enable qualvosec && rcctl start qualvosec" ;;
-        netbsd) say "  echo qualvosec=YES >>/etc/rc.conf && service qualvosec start" ;;
-        openrc) say "  rc-update add qualvosec && rc-service qualvosec start" ;;
-        *)
-            unit=qualvosec
-            case $UNITDIR in
-            /etc/systemd/system | /lib/systemd/system | /usr/lib/systemd/system) ;;
-            /usr/local/lib/systemd/system) ;;
-            # Where systemd does not look by itself: systemctl(1), enable.
-            *) unit=$UNITDIR/qualvosec.service ;;
-            esac
-            [ -z "$UNITDIR" ] ||
-                say "  systemctl daemon-reload && systemctl enable --now $unit"
-            ;;
-        esac
-        say "Where doas is used instead of sudo: see $DOCDIR/examples/doas.conf"
+    if wanted client || wanted server; then
+        say "  make install-users                    the system users, if they are not there yet"
     fi
+    if wanted client; then
+        say "on a host:"
+        say "  edit $CONFDIR/qualvosec.conf    server, and fqdn unless the machine's own name is a full one"
+        say "  $SBINDIR/qualvosec -c $CONFDIR/qualvosec.conf configtest"
+        start=$(starting qualvosec)
+        [ -z "$start" ] || say "  $start"
+        say "  Where doas is used instead of sudo: see $DOCDIR/examples/doas.conf"
+    fi
+    if wanted admin; then
+        say "where the manifest is edited:"
+        say "  $SBINDIR/qualvosec-admin add --help   once /srv/patching/patch.yaml is there, empty at first"
+    fi
+    if wanted server; then
+        say "on the server, unless another web server serves /srv/patching:"
+        start=$(starting qualvosec-server)
+        [ -z "$start" ] || say "  $start"
+    fi
+}
+
+targets() { # the directories that the chosen parts are put into, one a line
+    say "$DATADIR"
+    say "$SBINDIR"
+    say "$DOCDIR"
+    say "$MANDIR"
+    say "$CONFDIR"
+    say "$SAMPLEDIR"
+    if wanted client; then
+        say "$LIBEXECDIR"
+        say "$SUDOERSDIR"
+    fi
+    if wanted client || wanted server; then
+        say "$UNITDIR"
+        [ -z "$RCSYSTEM" ] || say "$RCDIR"
+    fi
+    extras | while read -r where source name; do say "$where"; done
+}
+
+# What cannot be written would else be told file by file. Of a directory that is not
+# there yet the next one above it counts.
+check_writable() {
+    targets | while read -r folder; do
+        [ -n "$folder" ] || continue
+        folder=$DESTDIR$folder
+        while [ ! -e "$folder" ] && [ "$folder" != / ]; do folder=$(dirname "$folder"); done
+        [ -d "$folder" ] || fail "$folder: is not a directory: remove it or choose another place"
+        if [ ! -w "$folder" ] || [ ! -x "$folder" ]; then
+            [ "$(id -u)" -eq 0 ] ||
+                fail "$folder: cannot be written: do it as root, or stage with DESTDIR="
+            fail "$folder: cannot be written: is its file system mounted read-only?"
+        fi
+    done || exit 1
 }
 
 uninstall() {
@@ -537,6 +590,7 @@ helper_sed="s|/usr/local/libexec/qualvosec/qualvosec-helper|$LIBEXECDIR/qualvose
 
 case $verb in
 install | part)
+    [ "$verb" = part ] || check_writable
     find_interpreter
     if wanted common; then
         folder "$DESTDIR$DATADIR"
@@ -552,7 +606,10 @@ install | part)
     install_extras
     next_steps
     ;;
-uninstall) uninstall ;;
+uninstall)
+    check_writable
+    uninstall
+    ;;
 users) users ;;
 *) fail "'$verb': no such command: use install, uninstall or users" ;;
 esac

@@ -21,6 +21,8 @@ from qualvosec import paths
 from qualvosec.client import host
 
 MAX_CONFIG = 65536
+# What etc/qualvosec.conf has before anybody has written a server there.
+SAMPLE_SERVER = "https://patching.example.org"
 PRIVILEGES = ("auto", "sudo", "doas", "socket")
 REPORTS = ("auto", "enable", "disable")
 OTHER_TOOLS = ("warn", "ignore")

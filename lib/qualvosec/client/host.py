@@ -16,6 +16,9 @@ _BOOT_ID = "proc/sys/kernel/random/boot_id"
 # Copied there by the hardened unit: confined we get a /proc of our own, which in a container
 # names another boot than the one that root sees.
 _ROOTS_BOOT_ID = "run/qualvosec-boot-id"
+_STARTS = {"FreeBSD": "sysrc qualvosec_enable=YES && service qualvosec start",
+           "OpenBSD": "rcctl enable qualvosec && rcctl start qualvosec",
+           "NetBSD": "echo qualvosec=YES >>/etc/rc.conf && service qualvosec start"}
 _MAX_VETO = 4096
 # Lists of hosts that nobody shall reach are kept in this file, too.
 _MAX_HOSTS_LINES = 1000000
@@ -48,6 +51,17 @@ def _read(path: str) -> str:
 def kernel() -> str:
     """Return the running kernel's release."""
     return os.uname()[2]
+
+
+def starting(root: str = "/", system: str = os.uname()[0]) -> str:
+    """Return the command that starts the service now and at every boot."""
+    if system in _STARTS:
+        return _STARTS[system]
+    if os.path.isdir(os.path.join(root, "run/systemd/system")):
+        return "systemctl enable --now qualvosec"
+    if os.path.isdir(os.path.join(root, "run/openrc")):
+        return "rc-update add qualvosec && rc-service qualvosec start"
+    return "start the service qualvosec"
 
 
 def is_loopback(name: str) -> bool:

@@ -67,7 +67,19 @@ def _ask(config: Config) -> Status:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         text = "the daemon does not answer on %s port %d: %s" % (
             config.monitoring_listener, config.monitoring_port, safe(reason.lower()))
+        if isinstance(error, ConnectionRefusedError):
+            text += unstarted(config, configuration.host_name(config), host.starting())
         return Status(2, text, {"healthy": False, "reasons": [text]})
+
+
+def unstarted(config: Config, fqdn: str, start: str) -> str:
+    """Say what comes next on a host where nothing runs: what the configuration lacks, the start."""
+    steps = []
+    if config.server == configuration.SAMPLE_SERVER:
+        steps.append("server: is still that of the sample: write yours into %s" % config.path)
+    if not fqdn:
+        steps.append(configuration.unnamed(config))
+    return "; next: " + "; then: ".join(steps + [start])
 
 
 def _get(config: Config) -> Dict[str, object]:
@@ -95,6 +107,8 @@ def _from_files(config: Config) -> Status:
         state = states.from_bytes(files.read_bounded(path, states.MAX_BYTES))
     except (files.FileError, ValueError) as error:
         text = "%s: monitoring is off and the state cannot be read" % safe(str(error))
+        if isinstance(error.__cause__, FileNotFoundError):
+            text += unstarted(config, configuration.host_name(config), host.starting())
         return Status(3, text, {"healthy": False, "reasons": [text]})
     return judge(json.loads(views.status(condition.snapshot(saved(config, state)))))
 
