@@ -167,8 +167,8 @@ DEFENCES = (
             "            packages and ask.path == \"/packages\"):", "            True):",
             ("test_health.Answers.test_packages_are_told_only_where_that_is_enabled",)),
     Defence("T13", "packages are kept only where that is enabled", CLIENT + "loop.py",
-            "if self.config.monitoring_packages and reply.lists is not None:",
-            "if reply.lists is not None:",
+            "if self.config.monitoring_packages and reply.told is not None:",
+            "if reply.told is not None:",
             ("test_daemon.Packages."
              "test_packages_of_the_last_run_are_told_where_that_is_enabled",)),
     Defence("T14", "links are not followed", LIB + "files.py",

@@ -173,6 +173,11 @@ class Steps(Case):
         self.manager.recover(2000.0)
         self.assertEqual(self.fake.logged, [True, True])
 
+    def test_what_apk_could_not_finish_has_no_version(self) -> None:
+        self.fake.expect(APK + "info -v", "qv-a-1-r0\nqv-b-2-r0\n")
+        self.write("lib/apk/db/installed", "P:qv-a\nV:1-r0\n\nP:qv-b\nV:2-r0\nf:s\n\n")
+        self.assertEqual(self.manager.installed(), {"qv-a": "1-r0", "qv-b": ""})
+
     def test_leftovers_and_reboot(self) -> None:
         self.write("etc/a.conf.apk-new", "")
         self.assertEqual(list(self.manager.leftovers()), ["/etc/a.conf.apk-new"])

@@ -151,6 +151,19 @@ class Case(unittest.TestCase):
 
 
 class Statuses(Case):
+    def test_what_is_unpacked_and_not_configured_has_no_version(self) -> None:
+        listed = recorded("installed.txt")
+        for status, version in (("ii ", "1.0"), ("iW ", "1.0"), ("it ", "1.0"), ("iU ", ""),
+                                ("iF ", ""), ("iH ", ""), ("iHR", ""), ("hi ", "1.0"),
+                                ("hU ", "")):
+            self.fake.answers[tuple(DPKG_QUERY)] = listed.replace(
+                "qv-bad\t1.0\tall\tii ", "qv-bad\t1.0\tall\t" + status)
+            self.apt._known = (None, [])
+            self.assertEqual(self.apt.installed()["qv-bad"], version, status)
+        self.fake.answers[tuple(DPKG_QUERY)] = listed.replace(
+            "qv-bad\t1.0\tall\tii ", "qv-bad\t1.0\tall\trc ")
+        self.assertNotIn("qv-bad", self.apt.installed())
+
     def asked(self) -> int:
         """Look at the packages again; how many times dpkg-query has been asked by now."""
         self.apt.installed()

@@ -35,7 +35,7 @@ class RecordTest(unittest.TestCase):
         record = record_from_json(written())
         self.assertEqual((record.window, record.outcome, record.upgraded, record.kept,
                           record.config_files), (W, "partial", 2, 1, 1))
-        self.assertEqual(record.reboot_reasons, tuple("abcdefgh"))
+        self.assertEqual(record.reboot_reasons, tuple("abcdefg") + ("and 5 more",))
         self.assertEqual(record.done, ("20261117T0215Z", W))
 
     def test_every_phase_and_outcome_of_the_helper_is_known(self) -> None:
@@ -50,18 +50,54 @@ class RecordTest(unittest.TestCase):
         rows = tuple(("n" * 128, "o" * 128, "v" * 128) for _ in range(900))
         past = tuple(helper.Past("2026%04d" % number, "upgrade", "ok", True, 1)
                      for number in range(64))
-        record = record_from_json(written(upgraded=rows, history=past))
-        self.assertEqual((record.upgraded, len(record.done)), (500, 65))
+        record = record_from_json(written(upgraded=rows, history=past, upgraded_count=900))
+        self.assertEqual((record.upgraded, len(record.done)), (900, 65))
+
+    def test_a_helper_without_numbers_is_counted_as_far_as_its_lists_are_whole(self) -> None:
+        old = {key: value for key, value in written().items() if not key.endswith("_count")}
+        record = record_from_json(old)
+        self.assertEqual((record.upgraded, record.kept, record.config_files), (2, 1, 1))
+        record = record_from_json(dict(old, upgraded=[["a", "1", "2"]] * 500))
+        self.assertEqual((record.upgraded, record.kept), (None, 1))
+        record = record_from_json(dict(old, finished=0, outcome="", phase="commit", upgraded=[]))
+        self.assertEqual((record.upgraded, record.kept), (None, None))
+
+    def test_numbers_that_root_does_not_know_are_not_made_up(self) -> None:
+        record = record_from_json(written(
+            outcome="failed", committed=False, upgraded=(), kept=(), config_files=(), pending=None,
+            upgraded_count=0, kept_count=None))
+        self.assertEqual((record.upgraded, record.kept, record.pending, record.config_files),
+                         (0, None, None, None))
+
+    def test_words_and_keys_of_a_later_helper_are_noted_and_the_rest_is_kept(self) -> None:
+        good = written()
+        for key in ("op", "phase", "outcome", "reboot"):
+            notes: List[str] = []
+            told = client.told_from_json(dict(good, **{key: "held-back"}), notes)
+            self.assertEqual(notes, [key + " is held-back"])
+            self.assertEqual(client.digest(told), record_from_json(good)._replace(
+                **{key: "held-back"}))
+        notes = []
+        past = dict(good["history"][0], op="release", outcome="held", cause="x")
+        told = client.told_from_json(dict(good, urgent=[1], history=[past]), notes)
+        self.assertEqual(notes, ["urgent", "history.cause", "history.op is release",
+                                 "history.outcome is held"])
+        self.assertEqual(client.digest(told).upgraded, 2)
 
     def test_nothing_else_is(self) -> None:
         good = written()
-        bad: List[Any] = [None, [], "x", 1, {}, dict(good, v=2), dict(good, v=True),
-                          dict(good, extra=1)]
-        bad += [{name: value for name, value in good.items() if name != key} for key in good]
+        bad: List[Any] = [None, [], "x", 1, {}, dict(good, v=2), dict(good, v=True)]
+        bad += [{name: value for name, value in good.items() if name != key}
+                for key in ("v", "window", "op", "boot_id", "accepted", "finished", "phase",
+                            "committed", "outcome", "history")]
         for key, value in good.items():
-            wrong: List[Any] = [None, {}, 1.5, -1, [1], "x" * 3000]
+            wrong: List[Any] = [{}, 1.5, -1, [1], "x" * 3000]
+            if key != "pending" and not key.endswith("_count"):
+                wrong.append(None)
             if not isinstance(value, str):
                 wrong.append("text")
+            elif key in ("op", "phase", "outcome", "reboot"):
+                wrong += ["Two words", "\x1b[31m", "x" * 25]
             if type(value) is not bool:
                 wrong.append(True)
             bad += [dict(good, **{key: other}) for other in wrong]

@@ -6,17 +6,24 @@ import os
 import tempfile
 import unittest
 from typing import Any
-from typing import Dict
 
 from qualvosec import files
 from qualvosec.client import packages
+from qualvosec.client.record import Told
+from qualvosec.client.record import told_from_json
 from qualvosec.client.state import StateError
 
 from tests.fakes import RECORD
 
-RUN: Dict[str, Any] = dict(RECORD, window="20261124T0215Z", outcome="partial", finished=1795486500,
-                           pending=3, upgraded=[["curl", "1", "2"], ["vim", "8", "9"]],
-                           kept=[["libc6", "held"]])
+
+def run(**fields: Any) -> Told:
+    """Return a run as root tells it."""
+    return told_from_json(dict(dict(
+        RECORD, window="20261124T0215Z", outcome="partial", finished=1795486500, pending=3,
+        upgraded=[["curl", "1", "2"], ["vim", "8", "9"]], kept=[["libc6", "held"]]), **fields), [])
+
+
+RUN = run()
 
 
 class Text(unittest.TestCase):
@@ -24,6 +31,7 @@ class Text(unittest.TestCase):
         self.assertEqual(json.loads(packages.text(RUN)), {
             "v": 1, "window": "20261124T0215Z", "outcome": "partial",
             "finished": "2026-11-24T02:15:00Z", "pending": 3, "left_out": 0,
+            "upgraded_count": 2, "kept_count": 1,
             "upgraded": [{"name": "curl", "old": "1", "new": "2"},
                          {"name": "vim", "old": "8", "new": "9"}],
             "kept": [{"name": "libc6", "why": "held"}]})
@@ -36,12 +44,12 @@ class Text(unittest.TestCase):
     def test_it_is_bounded_and_counts_what_it_leaves_out(self) -> None:
         for length in (1, 60, 128, 2000):
             row = ["\u00e4" * length] * 3
-            many = dict(RUN, upgraded=[row] * 500, kept=[row[:2]] * 500)
-            found = packages.text(many)
+            found = packages.text(run(upgraded=[row] * 500, kept=[row[:2]] * 500,
+                                      upgraded_count=900, kept_count=500))
             self.assertLessEqual(len(found), packages.MAX_BYTES)
             value = json.loads(found)
             shown = len(value["upgraded"]) + len(value["kept"])
-            self.assertEqual(shown + value["left_out"], 1000)
+            self.assertEqual(shown + value["left_out"], 1400)
             self.assertGreater(shown, 0)
 
 
@@ -58,12 +66,13 @@ class File(unittest.TestCase):
         before = os.stat(self.path)
         packages.keep(self.folder, RUN)
         self.assertEqual(os.stat(self.path), before)
-        packages.keep(self.folder, dict(RUN, pending=0))
-        self.assertEqual(packages.load(self.folder), packages.text(dict(RUN, pending=0)))
+        packages.keep(self.folder, run(pending=0))
+        self.assertEqual(packages.load(self.folder), packages.text(run(pending=0)))
 
     def test_a_run_that_goes_on_leaves_the_last_one_standing(self) -> None:
         packages.keep(self.folder, RUN)
-        packages.keep(self.folder, dict(RUN, window="20261201T0215Z", finished=0, upgraded=[]))
+        packages.keep(self.folder, run(window="20261201T0215Z", finished=0, outcome="",
+                                       upgraded=[]))
         self.assertEqual(packages.load(self.folder), packages.text(RUN))
 
     def test_only_its_user_reads_the_file(self) -> None:

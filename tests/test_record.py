@@ -19,7 +19,7 @@ FULL = record.State(
     record.Record(WINDOW, "upgrade", "apt", "boot", 1, 2, 3, "done", True, "partial", "why",
                   (("one", "1", "2"),), (("two", "held"),), 1, False, "due", ("kernel",),
                   ("/etc/x.dpkg-dist",), 4, 60, "", "6.1.0-1-amd64",
-                  (record.Past("20261117T0215Z", "upgrade", "ok", True, 9),)))
+                  (record.Past("20261117T0215Z", "upgrade", "ok", True, 9),), 900, 1, 1))
 
 
 class Case(unittest.TestCase):

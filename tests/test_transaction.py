@@ -250,6 +250,68 @@ class Upgrades(Case):
                          ("failed", "dpkg failed on two", True, False))
         self.assertEqual([list(row) for row in got.upgraded], [["one", "1", "2"]])
 
+    def test_numbers_are_whole_where_lists_are_not(self) -> None:
+        many = tuple(base.Package("p%04d" % number, "1", "2") for number in range(901))
+        self.manager.packages = {package.name: "1" for package in many}
+        self.manager.planned = base.Plan(many, many[:900], (base.Left("p0900", "held"),))
+        told = record.to_json(self.perform())
+        self.assertEqual((told["upgraded_count"], told["kept_count"], told["pending"],
+                          told["config_files_count"]), (900, 1, 1, 1))
+        self.assertEqual(len(told["upgraded"]), 500)    # type: ignore[arg-type]
+
+    def test_a_run_that_failed_before_its_plan_does_not_know_what_is_pending(self) -> None:
+        self.manager.fault["refresh"] = base.ManagerError("no route to host")
+        got = self.perform()
+        self.assertEqual((got.outcome, got.upgraded_count, got.kept_count, got.pending),
+                         ("failed", 0, None, None))
+
+    def test_a_run_that_stopped_between_plan_and_commit_does(self) -> None:
+        self.manager.planned = base.Plan((ONE, TWO), (ONE,), (HELD,))
+        self.manager.fault["download"] = base.ManagerError("disk full")
+        got = self.perform()
+        self.assertEqual((got.upgraded_count, got.kept_count, got.pending), (0, 1, 2))
+
+    def test_while_packages_are_installed_or_nobody_can_look_numbers_are_unknown(self) -> None:
+        seen: List[record.Record] = []
+
+        def commit() -> None:
+            seen.append(self.store.read().record)
+            self.manager.installed = lambda: self.fail_to_look()    # type: ignore[method-assign]
+
+        self.manager.on_commit = commit
+        got = self.perform()
+        for told in (seen[0], got):
+            self.assertEqual((told.upgraded_count, told.kept_count, told.pending), (None, 0, None))
+        self.assertEqual((got.outcome, got.reason), ("failed", "dpkg-query: terminated"))
+
+    def fail_to_look(self) -> Dict[str, str]:
+        raise base.ManagerError("dpkg-query: terminated")
+
+    def test_what_was_only_unpacked_is_not_upgraded_and_still_pending(self) -> None:
+        self.manager.on_commit = lambda: self.manager.fault.update(
+            commit=base.ManagerError("dpkg failed on two"))
+        self.manager.packages = {"one": "1", "two": "1"}
+        commit = self.manager.commit
+
+        def half(plan: base.Plan, until: float) -> None:
+            try:
+                commit(plan, until)
+            finally:
+                self.manager.packages = {"one": "2", "two": ""}
+        self.manager.commit = half      # type: ignore[method-assign]
+        got = self.perform()
+        self.assertEqual(([row[0] for row in got.upgraded], got.upgraded_count, got.pending),
+                         (["one"], 1, 1))
+        self.assertEqual((got.outcome, got.reason), ("failed", "dpkg failed on two"))
+
+    def test_many_names_in_a_reason_end_with_how_many_more_there_are(self) -> None:
+        many = tuple(base.Package("p%d" % number, "1", "2") for number in range(8))
+        self.manager.planned = base.Plan(many, many)
+        self.manager.packages = {package.name: "1" for package in many}
+        self.manager.commit = lambda plan, until: None  # type: ignore[method-assign]
+        self.assertEqual(self.perform().reason,
+                         "not installed: p0, p1, p2, p3, p4 and 3 more")
+
     def test_a_package_that_silently_stayed_is_failed(self) -> None:
         self.manager.planned = base.Plan((ONE,), (ONE, base.Package("three", "1", "2")))
         with mock.patch.object(self.manager, "commit", lambda plan, until: None):

@@ -17,13 +17,13 @@ from qualvosec.client.outlook import View
 from qualvosec.client.pacing import Pace
 from qualvosec.client.snapshot import Snapshot
 from qualvosec.client.state import State
+from qualvosec.contract import words
 from qualvosec.manifest.window import window_id
 from qualvosec.useragent import Token
 
 STALLED_S = 3 * 3600
 DISTRUST_S = 900
 CLOCK_SETTLES_S = 900
-BAD_OUTCOMES = ("failed", "refused", "locked", "interrupted", "missed", "unsupported")
 
 
 class Situation(NamedTuple):
@@ -100,14 +100,17 @@ def _about_runs(s: Situation) -> List[Finding]:
         stalled = s.now - s.running_since > STALLED_S
         found.append(Finding("running", "a package run is alive since %s"
                              % window_id(s.running_since), bad=stalled))
-    elif last.outcome in BAD_OUTCOMES:
+    elif last.outcome and words.outcome(last.outcome).level == words.BAD:
         way_out = "" if last.clean else "; once the package database is in order: %s" % (
             "qualvosec reset interrupted")
         found.append(Finding(last.outcome, "window %s: %s: %s%s" % (
             last.window, last.outcome, last.reason or "no reason given", way_out)))
     elif last.outcome == "partial":
-        found.append(Finding("partial", "window %s: %d packages were kept back: %s"
-                             % (last.window, last.kept, last.reason), bad=False))
+        found.append(Finding("partial", "window %s: %s packages were kept back: %s"
+                             % (last.window, words.number(last.kept), last.reason), bad=False))
+    elif last.outcome and last.outcome not in words.OUTCOMES:
+        found.append(Finding("newer", "window %s: %s, which only later versions know: %s" % (
+            last.window, last.outcome, last.reason or "no reason given"), bad=False))
     obstacle = s.state.obstacle
     if obstacle[0] and obstacle[0] != last.window and not s.running_since:
         found.append(Finding(obstacle[1] or "waiting", "window %s: not started: %s"
@@ -116,7 +119,7 @@ def _about_runs(s: Situation) -> List[Finding]:
         found.append(Finding("overdue", "two windows have passed without a success"))
     if s.state.reboot == "failed":
         found.append(Finding("reboot", "the reboot failed: " + s.state.reboot_reason))
-    elif s.state.reboot in ("due", "deferred"):
+    elif words.reboot_level(s.state.reboot) == words.WARN:
         why = s.state.reboot_reason or "; ".join(last.due_reasons)
         found.append(Finding("reboot", "a reboot is %s%s"
                              % (s.state.reboot, ": " + why if why else ""), bad=False))
@@ -155,7 +158,6 @@ def snapshot(s: Situation) -> Snapshot:
     """Return the view for monitoring."""
     found = findings(s)
     last = s.state.last
-    ran = bool(last.outcome)
     opening = outlook.next_start(s.view, s.state, s.now)
     return Snapshot(
         healthy=not any(finding.bad for finding in found),
@@ -166,9 +168,8 @@ def snapshot(s: Situation) -> Snapshot:
         next_window=opening.id if opening else "", next_start=opening.start if opening else 0,
         next_close=opening.closes if opening else 0, last_window=last.window,
         outcome=last.outcome, reason=last.reason, finished=last.finished,
-        upgraded=last.upgraded if ran else -1, kept=last.kept if ran else -1,
-        pending=last.pending if ran else -1, config_files=last.config_files if ran else -1,
-        manager=s.manager, kernel=s.kernel, reboot=s.state.reboot,
+        upgraded=last.upgraded, kept=last.kept, pending=last.pending,
+        config_files=last.config_files, manager=s.manager, kernel=s.kernel, reboot=s.state.reboot,
         reboot_reasons=last.due_reasons or ((s.state.reboot_reason,) if s.state.reboot_reason
                                             else ()),
         last_success=s.state.success, server=s.server, reachable=not s.fetch_reason,

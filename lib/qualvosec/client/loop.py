@@ -35,6 +35,7 @@ from qualvosec.client.step import step
 from qualvosec.command import Child
 from qualvosec.command import CommandError
 from qualvosec.command import Result
+from qualvosec.contract import words
 from qualvosec.manifest import window
 from qualvosec.useragent import Token
 
@@ -82,7 +83,7 @@ class Engine:
         self._record: Optional[Record] = None
         self._alive: Optional[bool] = None
         self._unanswered: Tuple[str, int] = ("", 0)
-        self._unserved = ""
+        self._unserved = self._newer = ""
         self._refused = ""
         self._expired = False
         self._offset = now() - clock()
@@ -284,9 +285,12 @@ class Engine:
             return
         self._unanswered = ("", 0)
         self._record, self._alive = reply.record, reply.alive
-        if self.config.monitoring_packages and reply.lists is not None:
+        if reply.newer != self._newer:
+            self._newer = reply.newer
+            log.warning("helper: %s" % (reply.newer or "nothing is newer than this version now"))
+        if self.config.monitoring_packages and reply.told is not None:
             try:
-                packages.keep(self.config.state_dir, reply.lists)
+                packages.keep(self.config.state_dir, reply.told)
             except states.StateError as error:
                 log.error("%s" % error)
         if kind in DISRUPTIVE and reply.status != "ok":
@@ -317,13 +321,12 @@ class Engine:
     def _announce(self, before: State, after: State) -> None:
         if after.last != before.last and after.last.outcome:
             last = after.last
-            line = "outcome window=%s outcome=%s upgraded=%d kept=%d pending=%d%s" % (
-                last.window, last.outcome, last.upgraded, last.kept, last.pending,
+            line = "outcome window=%s outcome=%s upgraded=%s kept=%s pending=%s%s" % (
+                last.window, last.outcome, words.number(last.upgraded), words.number(last.kept),
+                words.number(last.pending),
                 " reason=" + last.reason if last.reason else "")
-            if last.outcome in condition.BAD_OUTCOMES:
-                log.critical(line)
-            else:
-                log.info(line)
+            {words.BAD: log.critical, words.WARN: log.warning, words.GOOD: log.info}[
+                words.outcome(last.outcome).level](line)
         if after.reboot != before.reboot:
             line = "reboot state=%s%s" % (after.reboot, " reason=" + after.reboot_reason
                                           if after.reboot_reason else "")

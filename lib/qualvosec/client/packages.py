@@ -5,46 +5,48 @@ Kept only where `monitoring_packages` is enabled, since anybody who may connect 
 reads which versions this host runs. The daemon itself holds counts: the names
 go from root's answer into the file, and from there, as they stand, to whoever asks.
 The file is bounded, because 64 connections may ask for it at once; what does not
-fit is counted in `left_out`. Root's own list ends at 500 entries of each kind.
+fit is counted in `left_out`. Root's own list ends at 500 entries of each kind; the numbers
+beside it do not, and are null where nobody knows them.
 """
 
 import json
 import os
-from typing import Any
-from typing import Mapping
 
 from qualvosec import files
+from qualvosec.client.record import Told
 from qualvosec.client.snapshot import instant
 from qualvosec.client.state import StateError
 
 NAME = "packages.json"
 MAX_BYTES = 64 * 1024
-_NOTHING: Mapping[str, Any] = {"window": None, "outcome": None, "finished": 0, "upgraded": (),
-                               "kept": (), "pending": None}
+_NOTHING = Told("", "", "", 0, 0, "", False, "", (), upgraded_count=None, kept_count=None)
 
 
-def text(record: Mapping[str, Any] = _NOTHING) -> str:
-    """Return the JSON object about a record that was checked before; at most MAX_BYTES long."""
-    most = len(record["upgraded"]) + len(record["kept"])
-    total = most
+def text(told: Told = _NOTHING) -> str:
+    """Return the JSON object about what root told; at most MAX_BYTES long."""
+    most = len(told.upgraded) + len(told.kept)
+    total = None if told.upgraded_count is None or told.kept_count is None else (
+        told.upgraded_count + told.kept_count)
     while True:
-        shown = {key: record[key][:most] for key in ("upgraded", "kept")}
+        upgraded, kept = told.upgraded[:most], told.kept[:most]
         found = json.dumps({
-            "v": 1, "window": record["window"], "outcome": record["outcome"],
-            "finished": instant(record["finished"]), "pending": record["pending"],
-            "upgraded": [dict(zip(("name", "old", "new"), row)) for row in shown["upgraded"]],
-            "kept": [dict(zip(("name", "why"), row)) for row in shown["kept"]],
-            "left_out": total - len(shown["upgraded"]) - len(shown["kept"])}, indent=1) + "\n"
+            "v": 1, "window": told.window or None, "outcome": told.outcome or None,
+            "finished": instant(told.finished), "pending": told.pending,
+            "upgraded_count": told.upgraded_count, "kept_count": told.kept_count,
+            "upgraded": [dict(zip(("name", "old", "new"), row)) for row in upgraded],
+            "kept": [dict(zip(("name", "why"), row)) for row in kept],
+            "left_out": None if total is None else total - len(upgraded) - len(kept)},
+            indent=1) + "\n"
         if len(found) <= MAX_BYTES:
             return found
         most //= 2
 
 
-def keep(directory: str, record: Mapping[str, Any]) -> None:
+def keep(directory: str, told: Told) -> None:
     """Write what a finished run did, unless it stands there already; raises StateError."""
-    if not record["finished"]:
+    if not told.finished:
         return
-    found = text(record)
+    found = text(told)
     path = os.path.join(directory, NAME)
     try:
         if not os.path.lexists(path) or load(directory) != found:

@@ -41,7 +41,9 @@ class Plan(NamedTuple):
 
     manager: str
     security: str                   # known | unknown
-    pending: Tuple[Pending, ...]
+    pending: Tuple[Pending, ...]    # as many as root lists
+    pending_count: int              # how many there are
+    selected_count: int             # of these in this run
     reboot: str                     # due | no | unknown
     reboot_reasons: Tuple[str, ...]
     warnings: Tuple[str, ...]
@@ -73,10 +75,21 @@ def from_json(value: Dict[str, object]) -> Plan:
         pending = tuple(Pending(str(row["name"]), str(row["old"]), str(row["new"]),
                                 bool(row["security"]), bool(row["selected"]), str(row["why"]))
                         for row in rows)
-        return Plan(str(value["manager"]), str(value["security"]), pending, str(value["reboot"]),
+        selected = sum(row.selected for row in pending)
+        return Plan(str(value["manager"]), str(value["security"]), pending,
+                    _count(value, "pending_count", len(pending)),
+                    _count(value, "selected_count", selected), str(value["reboot"]),
                     _texts(value["reboot_reasons"]), _texts(value["warnings"]))
     except (KeyError, TypeError) as error:
         raise PlanError("the helper's list cannot be read: %s" % safe(str(error)))
+
+
+def _count(value: Dict[str, object], key: str, listed: int) -> int:
+    """Return a number beside a list, which may be longer than what is listed but not shorter."""
+    number = value.get(key, listed)
+    if type(number) is not int or not listed <= number:
+        raise PlanError("the helper's list cannot be read: %s is no number of its rows" % key)
+    return number
 
 
 def _texts(value: object) -> Tuple[str, ...]:
@@ -97,6 +110,8 @@ def table(plan: Plan) -> str:
         for cells in shown:
             padded = [cell.ljust(width) for cell, width in zip(cells, widths)]
             lines.append("  ".join(padded + [cells[-1]]).rstrip())
+    if plan.pending_count > len(plan.pending):
+        lines.append("... and %d more" % (plan.pending_count - len(plan.pending)))
     lines.append(summary(plan))
     if plan.reboot == "due":
         lines.append("a reboot is due: " + safe("; ".join(plan.reboot_reasons)))
@@ -108,9 +123,9 @@ def table(plan: Plan) -> str:
 
 def summary(plan: Plan) -> str:
     """Return the one line that counts."""
-    taken = sum(1 for row in plan.pending if row.selected)
     return "%s: %d pending, %d in this run, %d left out" % (
-        safe(plan.manager), len(plan.pending), taken, len(plan.pending) - taken)
+        safe(plan.manager), plan.pending_count, plan.selected_count,
+        plan.pending_count - plan.selected_count)
 
 
 def as_json(plan: Plan) -> str:

@@ -3,19 +3,22 @@
 
 The helper is the only writer of the record and the truth about what was
 committed. Its reply is still checked key by key, so that a truncated or foreign
-answer can never be taken for an outcome. Lists become counts: the daemon lives
-for months and has no use for a thousand package names.
+answer can never be taken for an outcome; what only later versions write is noted,
+and the rest is kept. Lists become counts: the daemon lives for months and
+has no use for a thousand package names.
 """
 
-from typing import Callable
-from typing import Dict
 from typing import NamedTuple
+from typing import Optional
+from typing import Sequence
 from typing import Tuple
 
-OUTCOMES = ("ok", "nothing", "partial", "failed", "refused", "locked", "interrupted", "unsupported")
+from qualvosec.contract import shape
+from qualvosec.contract import words
+
+OUTCOMES = tuple(word for word in words.OUTCOMES if word != "missed")
 PHASES = ("accepted", "waiting", "recover", "refresh", "simulate", "commit", "compare", "done")
 OPERATIONS = ("upgrade", "repair")
-MAX_TEXT = 2000
 MAX_NAME = 64
 MAX_ENTRIES = 500
 MAX_HISTORY = 64
@@ -27,8 +30,49 @@ class RecordError(ValueError):
     """A value is not a record of the helper; the text names the key."""
 
 
+class Past(NamedTuple):
+    """What root remembers of an older window."""
+
+    window: str
+    committed: bool
+    op: str = ""
+    outcome: str = ""
+    finished: int = 0
+
+
+class Told(NamedTuple):
+    """The record as root tells it, its lists capped; without the first keys it is none."""
+
+    window: str
+    op: str
+    boot_id: str
+    accepted: int
+    finished: int
+    phase: str
+    committed: bool
+    outcome: str
+    history: Tuple[Past, ...]
+    manager: str = ""
+    started: int = 0
+    reason: str = ""
+    upgraded: Tuple[Tuple[str, str, str], ...] = ()
+    kept: Tuple[Tuple[str, str], ...] = ()
+    pending: Optional[int] = None
+    clean: bool = True
+    reboot: str = "unknown"
+    reboot_reasons: Tuple[str, ...] = ()
+    config_files: Tuple[str, ...] = ()
+    reboot_requested: int = 0
+    reboot_delay: int = 0
+    reboot_refused: str = ""
+    kernel: str = ""
+    upgraded_count: Optional[int] = None
+    kept_count: Optional[int] = None
+    config_files_count: Optional[int] = None
+
+
 class Record(NamedTuple):
-    """Instants are epoch seconds, 0 for not yet; `reboot` is due, no or unknown."""
+    """Instants are epoch seconds, 0 for not yet; a count is None where root does not know it."""
 
     window: str
     op: str
@@ -41,13 +85,13 @@ class Record(NamedTuple):
     committed: bool
     outcome: str
     reason: str
-    upgraded: int
-    kept: int
-    pending: int
+    upgraded: Optional[int]
+    kept: Optional[int]
+    pending: Optional[int]
     clean: bool
-    reboot: str
+    reboot: str             # due, no or unknown
     reboot_reasons: Tuple[str, ...]
-    config_files: int
+    config_files: Optional[int]
     reboot_requested: int
     reboot_delay: int
     reboot_refused: str
@@ -55,132 +99,57 @@ class Record(NamedTuple):
     done: Tuple[str, ...]   # windows that root knows as committed, this one included
 
 
-Check = Callable[[str, object], object]
+_COUNT = shape.number(0, MAX_INSTANT)
+_NAME = shape.text(MAX_NAME)
+_OPERATION = shape.newer_word(*OPERATIONS)
+_OUTCOME = shape.newer_word("", *OUTCOMES)
+_TEXTS = shape.list_of(shape.text(), MAX_ENTRIES)
+_PAST = shape.record(Past, window=_NAME, op=_OPERATION, outcome=_OUTCOME, finished=_COUNT)
+_TOLD = shape.record(
+    Told, version=1, window=_NAME, op=_OPERATION, outcome=_OUTCOME,
+    accepted=_COUNT, started=_COUNT, finished=_COUNT, phase=shape.newer_word(*PHASES),
+    upgraded=shape.list_of(shape.row(*[shape.text()] * 3), MAX_ENTRIES),
+    kept=shape.list_of(shape.row(*[shape.text()] * 2), MAX_ENTRIES),
+    pending=shape.optional(_COUNT), reboot=shape.newer_word("due", "no", "unknown"),
+    reboot_reasons=_TEXTS, config_files=_TEXTS, reboot_requested=_COUNT, reboot_delay=_COUNT,
+    history=shape.list_of(_PAST, MAX_HISTORY), upgraded_count=shape.optional(_COUNT),
+    kept_count=shape.optional(_COUNT), config_files_count=shape.optional(_COUNT))
 
 
-def _text(key: str, value: object) -> object:
-    if not isinstance(value, str) or len(value) > MAX_TEXT:
-        raise RecordError("record: %s is not text of at most %d characters" % (key, MAX_TEXT))
-    return value
+def told_from_json(value: object, notes: shape.Notes) -> Told:
+    """Return a record as the helper prints it; raises RecordError."""
+    try:
+        told: Told = _TOLD(value, notes)
+    except ValueError as error:
+        raise RecordError("record: %s" % error) from None
+    if bool(told.finished) != bool(told.outcome):
+        raise RecordError("record: finished and outcome do not fit together")
+    if not told.finished or told.pending is None:
+        return told
+    # Where root knows what is pending it has counted the rest: what is missing was written by a
+    # version without numbers. Its lists are whole if they are shorter than the cap.
+    return told._replace(
+        upgraded_count=_count(told.upgraded_count, told.upgraded),
+        kept_count=_count(told.kept_count, told.kept),
+        config_files_count=_count(told.config_files_count, told.config_files))
 
 
-def _name(key: str, value: object) -> object:
-    if not isinstance(value, str) or len(value) > MAX_NAME:
-        raise RecordError("record: %s is not text of at most %d characters" % (key, MAX_NAME))
-    return value
+def _count(number: Optional[int], rows: Sequence[object]) -> Optional[int]:
+    return len(rows) if number is None and len(rows) < MAX_ENTRIES else number
 
 
-def _one_of(*allowed: str) -> Check:
-    def check(key: str, value: object) -> object:
-        if not isinstance(value, str) or value not in allowed:
-            raise RecordError("record: %s is not one of the words that a helper writes" % key)
-        return value
-    return check
-
-
-def _number(key: str, value: object) -> object:
-    if type(value) is not int or not 0 <= value < MAX_INSTANT:
-        raise RecordError("record: %s is not a number" % key)
-    return value
-
-
-def _boolean(key: str, value: object) -> object:
-    if type(value) is not bool:
-        raise RecordError("record: %s is not true or false" % key)
-    return value
-
-
-def _texts(key: str, value: object) -> Tuple[str, ...]:
-    if type(value) is not list or len(value) > MAX_ENTRIES:
-        raise RecordError("record: %s is not a list of at most %d entries" % (key, MAX_ENTRIES))
-    result = []
-    for entry in value:
-        _text(key, entry)
-        result.append(str(entry))
-    return tuple(result)
-
-
-def _reasons(key: str, value: object) -> object:
-    return _texts(key, value)[:KEPT_REASONS]
-
-
-def _count(key: str, value: object) -> object:
-    return len(_texts(key, value))
-
-
-def _rows(width: int) -> Check:
-    def count(key: str, value: object) -> object:
-        if type(value) is not list or len(value) > MAX_ENTRIES:
-            raise RecordError("record: %s is not a list of at most %d entries" % (key, MAX_ENTRIES))
-        for row in value:
-            if len(_texts(key, row)) != width:
-                raise RecordError("record: %s has an entry that is not %d texts" % (key, width))
-        return len(value)
-    return count
-
-
-_CHECKS: Dict[str, Check] = {
-    "window": _name,
-    "op": _one_of(*OPERATIONS),
-    "manager": _text,
-    "boot_id": _text,
-    "accepted": _number,
-    "started": _number,
-    "finished": _number,
-    "phase": _one_of(*PHASES),
-    "committed": _boolean,
-    "outcome": _one_of("", *OUTCOMES),
-    "reason": _text,
-    "upgraded": _rows(3),
-    "kept": _rows(2),
-    "pending": _number,
-    "clean": _boolean,
-    "reboot": _one_of("due", "no", "unknown"),
-    "reboot_reasons": _reasons,
-    "config_files": _count,
-    "reboot_requested": _number,
-    "reboot_delay": _number,
-    "reboot_refused": _text,
-    "kernel": _text,
-}
-
-_HISTORY_CHECKS: Dict[str, Check] = {
-    "window": _name,
-    "op": _one_of(*OPERATIONS),
-    "outcome": _one_of("", *OUTCOMES),
-    "committed": _boolean,
-    "finished": _number,
-}
-
-
-def _object(where: str, value: object, keys: object) -> Dict[str, object]:
-    if type(value) is not dict or set(value) != keys:
-        raise RecordError("%s: the keys are not those that a helper writes" % where)
-    return value
-
-
-def _done(history: object) -> Tuple[str, ...]:
-    if type(history) is not list or len(history) > MAX_HISTORY:
-        raise RecordError("record: history is not a list of at most %d entries" % MAX_HISTORY)
-    result = []
-    for value in history:
-        entry = _object("record: history", value, set(_HISTORY_CHECKS))
-        for key, check in _HISTORY_CHECKS.items():
-            check("history: " + key, entry[key])
-        if entry["committed"] is True:
-            result.append(str(entry["window"]))
-    return tuple(result)
+def digest(told: Told) -> Record:
+    """Return what the daemon keeps of a record."""
+    done = tuple(past.window for past in told.history if past.committed)
+    if told.committed and told.window not in done:
+        done += (told.window,)
+    same = {key: getattr(told, key) for key in Record._fields if key in Told._fields}
+    return Record(**dict(
+        same, upgraded=told.upgraded_count, kept=told.kept_count,
+        config_files=told.config_files_count, done=done,
+        reboot_reasons=tuple(words.capped(told.reboot_reasons, KEPT_REASONS))))
 
 
 def record_from_json(value: object) -> Record:
     """Return the digest of a record as the helper prints it; raises RecordError."""
-    entry = _object("record", value, set(_CHECKS) | {"v", "history"})
-    if type(entry["v"]) is not int or entry["v"] != 1:
-        raise RecordError("record: v is not 1; the helper is of another version")
-    fields = {key: check(key, entry[key]) for key, check in _CHECKS.items()}
-    if bool(fields["finished"]) != bool(fields["outcome"]):
-        raise RecordError("record: finished and outcome do not fit together")
-    done = _done(entry["history"])
-    if fields["committed"] and fields["window"] not in done:
-        done += (str(fields["window"]),)
-    return Record(done=done, **fields)   # type: ignore[arg-type]
+    return digest(told_from_json(value, []))

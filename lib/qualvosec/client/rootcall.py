@@ -17,8 +17,11 @@ from typing import Tuple
 
 from qualvosec import paths
 from qualvosec.client.record import Record
-from qualvosec.client.record import record_from_json
+from qualvosec.client.record import Told
+from qualvosec.client.record import digest
+from qualvosec.client.record import told_from_json
 from qualvosec.command import Result
+from qualvosec.contract import shape
 from qualvosec.safetext import safe
 
 VERSION = 1
@@ -39,7 +42,8 @@ class Reply(NamedTuple):
     alive: bool = False
     record: Optional[Record] = None
     plan: Optional[Dict[str, object]] = None
-    lists: Optional[Dict[str, object]] = None   # the record as it came, with every name
+    told: Optional[Told] = None     # the record as it came, with names
+    newer: str = ""                 # what in the record this version does not know
 
 
 def helper_path() -> str:
@@ -114,9 +118,10 @@ def _checked(found: object) -> Reply:
     alive, record, plan = found.get("alive"), found.get("record"), found.get("plan")
     if not isinstance(alive, bool) or not (plan is None or isinstance(plan, dict)):
         raise ValueError("fields of a wrong type")
-    return Reply(status, safe(reason), alive,
-                 None if record is None else record_from_json(record), plan,
-                 record if isinstance(record, dict) else None)
+    notes: shape.Notes = []
+    told = None if record is None else told_from_json(record, notes)
+    return Reply(status, safe(reason), alive, digest(told) if told else None, plan, told,
+                 shape.told(notes))
 
 
 def _silence(ended: Result, tool: str) -> str:

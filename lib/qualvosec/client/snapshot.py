@@ -9,24 +9,23 @@ UTC (JSON: ISO 8601 or null; metrics: seconds, or the metric is left out).
 
 import json
 import time
+from typing import Iterable
 from typing import List
 from typing import NamedTuple
 from typing import Optional
 from typing import Tuple
 from typing import Union
 
+from qualvosec.contract import words
 from qualvosec.manifest import policy as policies
 from qualvosec.manifest.policy import Policy
 from qualvosec.safetext import safe
 
-OUTCOMES = ("ok", "nothing", "partial", "failed", "refused", "locked", "interrupted", "missed",
-            "unsupported")
-REBOOTS = ("no", "due", "deferred", "requested", "verified", "failed", "unknown")
 UNIX_EPOCH_ORDINAL = 719163     # 1970-01-01 in the proleptic calendar
 
 
 class Snapshot(NamedTuple):
-    """Times in epoch seconds, 0: never or unknown. Counts: -1: unknown."""
+    """Times in epoch seconds, 0: never or unknown. Counts: None: unknown."""
 
     healthy: bool
     reasons: Tuple[str, ...] = ()       # why not, and what else a person should know
@@ -45,16 +44,16 @@ class Snapshot(NamedTuple):
     next_start: int = 0                 # opening + splay
     next_close: int = 0
     last_window: str = ""               # id of the window of the last run
-    outcome: str = ""                   # one of OUTCOMES
+    outcome: str = ""                   # one of words.OUTCOMES, or newer
     reason: str = ""
     finished: int = 0
-    upgraded: int = -1
-    kept: int = -1
-    pending: int = -1
-    config_files: int = -1              # new configuration files left beside the old ones
+    upgraded: Optional[int] = None
+    kept: Optional[int] = None
+    pending: Optional[int] = None
+    config_files: Optional[int] = None  # new configuration files left beside the old ones
     manager: str = ""
     kernel: str = ""                    # running
-    reboot: str = "unknown"             # one of REBOOTS
+    reboot: str = "unknown"             # one of words.REBOOTS, or newer
     reboot_reasons: Tuple[str, ...] = ()
     last_success: int = 0               # start of the newest window that ended well
     server: str = ""                    # URL of the manifest
@@ -96,9 +95,9 @@ def status(snapshot: Snapshot) -> str:
                         "close": instant(snapshot.next_close)},
         "last_run": {"window": snapshot.last_window, "outcome": snapshot.outcome,
                      "reason": snapshot.reason, "finished": instant(snapshot.finished),
-                     "upgraded": _count(snapshot.upgraded), "kept": _count(snapshot.kept),
-                     "pending": _count(snapshot.pending),
-                     "config_files": _count(snapshot.config_files), "manager": snapshot.manager},
+                     "upgraded": snapshot.upgraded, "kept": snapshot.kept,
+                     "pending": snapshot.pending, "config_files": snapshot.config_files,
+                     "manager": snapshot.manager},
         "last_success": instant(snapshot.last_success),
         "reboot": {"state": snapshot.reboot, "reasons": list(snapshot.reboot_reasons),
                    "kernel": snapshot.kernel},
@@ -109,10 +108,6 @@ def status(snapshot: Snapshot) -> str:
         "other_tools": list(snapshot.other_tools),
     }
     return json.dumps(value, indent=2) + "\n"
-
-
-def _count(number: int) -> Optional[int]:
-    return None if number < 0 else number
 
 
 def _label(text: str) -> str:
@@ -132,16 +127,18 @@ class _Metrics:
         for labels, value in samples:
             self.lines.append("qualvosec_%s%s %d" % (name, labels, value))
 
-    def known(self, name: str, about: str, value: int, unknown: int = 0) -> None:
-        """Add a gauge unless its value is the one that stands for unknown."""
-        if value != unknown:
+    def known(self, name: str, about: str, value: Optional[int]) -> None:
+        """Add a gauge unless its value is not known."""
+        if value is not None:
             self.add(name, about, ("", value))
 
-    def states(self, name: str, about: str, label: str, states: Tuple[str, ...],
+    def states(self, name: str, about: str, label: str, states: Iterable[str],
                current: str) -> None:
-        """Add one sample for each state, 1 for the current one."""
-        self.add(name, about, *(('{%s="%s"}' % (label, state), state == current)
-                                for state in states))
+        """Add one sample for each state, 1 for the current one, be it newer than this version."""
+        known = tuple(states)
+        self.add(name, about, *(('{%s="%s"}' % (label, _label(state)), state == current)
+                                for state in known + ((current,) if current and current not in known
+                                                      else ())))
 
 
 def metrics(snapshot: Snapshot) -> str:
@@ -156,25 +153,26 @@ def metrics(snapshot: Snapshot) -> str:
     out.states("manifest_entry", "What the manifest says about this host.", "entry",
                ("policy", "unlisted", "invalid"), snapshot.entry)
     out.known("next_window_start_timestamp_seconds", "When the next run starts.",
-              snapshot.next_start)
+              snapshot.next_start or None)
     if snapshot.outcome:
-        out.states("last_run_outcome", "How the last run ended.", "outcome", OUTCOMES,
-                   snapshot.outcome)
-    out.known("last_run_timestamp_seconds", "When the last run ended.", snapshot.finished)
+        out.states("last_run_outcome", "How the last run ended.", "outcome",
+                   words.OUTCOMES, snapshot.outcome)
+    out.known("last_run_timestamp_seconds", "When the last run ended.",
+              snapshot.finished or None)
     out.known("last_success_timestamp_seconds", "Start of the last window that ended well.",
-              snapshot.last_success)
+              snapshot.last_success or None)
     out.known("last_run_upgraded_packages", "Packages that the last run upgraded.",
-              snapshot.upgraded, -1)
-    out.known("kept_back_packages", "Packages that the last run kept back.", snapshot.kept, -1)
-    out.known("pending_packages", "Packages with an upgrade still to come.", snapshot.pending, -1)
+              snapshot.upgraded)
+    out.known("kept_back_packages", "Packages that the last run kept back.", snapshot.kept)
+    out.known("pending_packages", "Packages with an upgrade still to come.", snapshot.pending)
     out.add("other_tools", "Tools that install updates outside the windows.",
             ("", len(snapshot.other_tools)))
-    out.states("reboot_state", "State of the reboot of this host.", "state", REBOOTS,
-               snapshot.reboot)
+    out.states("reboot_state", "State of the reboot of this host.", "state",
+               words.REBOOTS, snapshot.reboot)
     out.add("server_reachable", "Whether the last fetch of the manifest succeeded.",
             ("", snapshot.reachable))
     out.known("last_fetch_timestamp_seconds", "When the manifest was last asked for.",
-              snapshot.last_fetch)
+              snapshot.last_fetch or None)
     out.known("last_contact_timestamp_seconds", "When the web server last answered well.",
-              snapshot.last_contact)
+              snapshot.last_contact or None)
     return "\n".join(out.lines) + "\n"

@@ -19,8 +19,8 @@ from typing import Tuple
 
 from qualvosec import files
 from qualvosec import log
-from qualvosec.client.record import OUTCOMES
 from qualvosec.contract import shape
+from qualvosec.contract import words
 from qualvosec.manifest import window
 
 VERSION = 1
@@ -30,7 +30,6 @@ MAX_BYTES = 1 << 16
 MAX_TEXT = 2000
 MAX_KEY = 16384
 MAX_CONSUMED = 64
-REBOOTS = ("no", "due", "deferred", "requested", "verified", "failed", "unknown")
 
 
 class StateError(Exception):
@@ -41,16 +40,16 @@ class Result(NamedTuple):
     """The outcome of one window; `due` says whether the host should be restarted."""
 
     window: str = ""
-    outcome: str = ""       # "missed", or one of record.OUTCOMES
+    outcome: str = ""       # one of words.OUTCOMES
     reason: str = ""
     finished: int = 0       # epoch seconds
-    upgraded: int = 0
-    kept: int = 0
-    pending: int = 0
+    upgraded: Optional[int] = None      # None: not known
+    kept: Optional[int] = None
+    pending: Optional[int] = None
     clean: bool = True      # the package database is consistent
     due: str = "unknown"    # due | no | unknown
     due_reasons: Tuple[str, ...] = ()
-    config_files: int = 0
+    config_files: Optional[int] = None
 
 
 class State(NamedTuple):
@@ -70,7 +69,7 @@ class State(NamedTuple):
     boot_id: str = ""               # the boot that the run or the reboot request belongs to
     noted: int = 0                  # when that boot id was noted
     asked: int = 0                  # root's reboot_requested before the request
-    reboot: str = "no"              # one of REBOOTS
+    reboot: str = "no"              # one of words.REBOOTS
     reboot_reason: str = ""
     kernel: str = ""                # that ran when a reboot was verified
     retry: int = 0                  # no new attempt before this instant
@@ -96,14 +95,14 @@ def _window(value: object, notes: shape.Notes) -> object:
 
 
 _KEY = shape.text(MAX_KEY)
-_OUTCOME = shape.newer_word("", "missed", *OUTCOMES)
+_OUTCOME = shape.newer_word("", *words.OUTCOMES)
 _RESULT = shape.record(Result, window=_window, outcome=_OUTCOME,
                        due=shape.newer_word("due", "no", "unknown"))
 # Without these nobody could tell whether a run is under way or has been: no default will do.
 _STATE = shape.record(
     State, ("phase", "window", "op", "consumed"), VERSION,
     phase=shape.word("idle", "patching", "patched", "rebooting"), window=_window,
-    op=shape.word("", "upgrade", "repair"), reboot=shape.newer_word(*REBOOTS), last=_RESULT,
+    op=shape.word("", "upgrade", "repair"), reboot=shape.newer_word(*words.REBOOTS), last=_RESULT,
     obstacle=shape.row(_window, _OUTCOME, shape.text()), concluded=_window, schedule=_KEY,
     days=shape.row(_KEY, shape.list_of(shape.number())),
     awaited=shape.row(_window, shape.number()))

@@ -10,6 +10,7 @@ import http.client
 import json
 import os
 import time
+from typing import Container
 from typing import Dict
 from typing import List
 from typing import NamedTuple
@@ -26,6 +27,7 @@ from qualvosec.client import snapshot as views
 from qualvosec.client import state as states
 from qualvosec.client.config import Config
 from qualvosec.client.pacing import Pace
+from qualvosec.contract import words
 from qualvosec.manifest.window import window_id
 from qualvosec.safetext import safe
 
@@ -145,14 +147,27 @@ def judge(value: Dict[str, object]) -> Status:
     if value.get("healthy") is not True:
         return Status(2, "; ".join(reasons) or "not healthy, and the daemon gives no reason", value)
     text = _good(value)
-    if reasons:
-        return Status(1, "; ".join(reasons), value)
+    strange = _newer(value)
+    if reasons or strange:
+        return Status(1, "; ".join(reasons or [strange]), value)
     return Status(0, text, value)
 
 
 def _object(value: Dict[str, object], key: str) -> Dict[str, object]:
     found = value.get(key)
     return found if isinstance(found, dict) else {}
+
+
+def _newer(value: Dict[str, object]) -> str:
+    """Say which words only a later version knows; a daemon of that version may think all is well.
+
+    After an upgrade of the files that is the case until the daemon has started anew.
+    """
+    said: List[Tuple[str, object, Container[str]]] = [
+            ("outcome", _object(value, "last_run").get("outcome"), words.OUTCOMES),
+            ("state of the reboot", _object(value, "reboot").get("state"), words.REBOOTS)]
+    return ", ".join("%s %s: only later versions know it" % (what, safe(str(word), 40))
+                     for what, word, known in said if word and str(word) not in known)
 
 
 def _good(value: Dict[str, object]) -> str:

@@ -22,7 +22,7 @@ from qualvosec.client.state import Result
 from qualvosec.client.state import State
 from qualvosec.client.verdict import REASON_LENGTH
 from qualvosec.client.verdict import RETRY_S
-from qualvosec.client.verdict import SUCCESSES
+from qualvosec.contract import words
 from qualvosec.manifest import window
 from qualvosec.manifest.policy import Policy
 from qualvosec.manifest.policy import schedule_key
@@ -116,7 +116,7 @@ def _patching(view: View, state: State, facts: Facts) -> Step:
         return _repair(view, state, facts)
     why = facts.refused or "the request did not reach the helper"
     last = Result(window=state.window, outcome="refused" if facts.refused else "failed",
-                  reason=why[:REASON_LENGTH], finished=facts.now, due=state.last.due,
+                  reason=why[:REASON_LENGTH], finished=facts.now, upgraded=0, due=state.last.due,
                   clean=state.last.clean)
     return _idle_again(state._replace(last=last, retry=facts.now + RETRY_S))
 
@@ -195,8 +195,8 @@ def _wanted(policy: Optional[Policy], state: State) -> bool:
     if last.outcome in ("refused", "locked", "missed", "unsupported"):
         return False
     if last.due == "due" or _carried(policy, state):
-        return last.outcome in SUCCESSES or last.clean
-    installed = last.outcome == "ok" or (last.outcome == "partial" and last.upgraded > 0)
+        return words.outcome(last.outcome).succeeds or last.clean
+    installed = last.outcome == "ok" or (last.outcome == "partial" and last.upgraded != 0)
     return policy.reboot == "always" and installed
 
 
@@ -321,8 +321,8 @@ def _adopt(view: View, state: State, facts: Facts) -> Optional[Step]:
         opening = Opening(record.window, opens, opens, opens + policy.duration * window.MINUTE_S,
                           window.local_day(opens, view.zone))
     state = _aim(state, policy, opening)._replace(
-        phase="patching", window=record.window, op=record.op, begun=record.accepted,
-        known=("", 0), tries=1)
+        phase="patching", window=record.window, begun=record.accepted, known=("", 0), tries=1,
+        op="repair" if record.op == "repair" else "upgrade")
     return state, watch if facts.alive else AGAIN
 
 

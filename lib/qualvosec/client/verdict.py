@@ -14,11 +14,10 @@ from qualvosec.client.record import Record
 from qualvosec.client.state import MAX_CONSUMED
 from qualvosec.client.state import Result
 from qualvosec.client.state import State
+from qualvosec.contract import words
 
 RETRY_S = 300
 REASON_LENGTH = 400
-SUCCESSES = ("ok", "nothing", "partial")
-FINAL = SUCCESSES + ("unsupported",)
 NOT_RUN = ("refused", "locked")
 UNTRIED = "the host was off or asleep, its clock not believed, its disk full, or it had no policy"
 OTHER_BOOT = "the host was restarted, but not at our request"
@@ -56,8 +55,9 @@ def conclude(state: State, record: Record) -> State:
         last = last._replace(outcome="interrupted", reason=(
             "interrupted; %s: %s" % (what, record.reason))[:REASON_LENGTH])
     state = state._replace(phase="patched", last=last, retry=record.finished + RETRY_S)
-    if record.committed or record.outcome in FINAL or record.op == "repair":
-        state = consume(state, record.outcome in SUCCESSES and record.op == "upgrade")
+    meaning = words.outcome(record.outcome)
+    if record.committed or meaning.uses_up or record.op == "repair":
+        state = consume(state, meaning.succeeds and record.op == "upgrade")
     if record.reboot_requested:
         # The request of a daemon that has forgotten it: wait for it, ask for no second one.
         return state._replace(phase="rebooting", begun=record.reboot_requested,
@@ -89,7 +89,8 @@ def without_success(state: State, name: str) -> State:
 def interrupted(state: State, record: Record, now: int) -> State:
     """Judge a run that is neither finished nor alive."""
     last = Result(window=record.window, outcome="interrupted", finished=now,
-                  reason="stopped in phase %s" % record.phase, clean=False)
+                  reason="stopped in phase %s" % record.phase, clean=False,
+                  upgraded=record.upgraded, kept=record.kept, pending=record.pending)
     if record.op == "repair":
         last = last._replace(reason="the repair was interrupted as well")
         return consume(state._replace(phase="patched", last=last), False)
@@ -122,6 +123,6 @@ def close(state: State, now: int, name: str) -> State:
         if blocked != name:
             outcome, reason = "missed", UNTRIED
         state = state._replace(last=Result(
-            window=name, outcome=outcome, reason=reason, finished=now,
+            window=name, outcome=outcome, reason=reason, finished=now, upgraded=0,
             clean=state.last.clean, due=state.last.due, due_reasons=state.last.due_reasons))
     return without_success(state, name)

@@ -90,14 +90,21 @@ def row(*parts: Part) -> Part:
     return whole
 
 
+def optional(part: Part) -> Part:
+    """What a part accepts, or None, which stands for not known."""
+    return lambda value, notes: None if value is None else part(value, notes)
+
+
 def typed(kind: Any) -> Part:
-    """Return the part for an annotation: bool, int, str, Tuple[x, ...], Tuple[x, y], NamedTuple."""
+    """Return the part for an annotation: bool, int, str, Tuple, Optional, NamedTuple."""
     if hasattr(kind, "_fields"):
         return record(kind)
     plain: Dict[Any, Part] = {bool: boolean, int: number(), str: text()}
     if kind in plain:
         return plain[kind]
     inner = kind.__args__
+    if inner[-1] is type(None):
+        return optional(typed(inner[0]))
     return list_of(typed(inner[0])) if inner[-1] is ... else row(*map(typed, inner))
 
 

@@ -9,10 +9,10 @@ windows and numbers are no words: what is not known of them is None, shown as "?
 
 import re
 from typing import Dict
+from typing import List
 from typing import NamedTuple
 from typing import Optional
 from typing import Sequence
-from typing import Tuple
 
 BAD, WARN, GOOD = LEVELS = ("bad", "warn", "good")
 PATTERN = "[a-z][a-z-]{0,23}"
@@ -70,8 +70,7 @@ def number(count: Optional[int]) -> str:
     return "?" if count is None else "%d" % count
 
 
-def capped(texts: Sequence[str], most: int) -> Tuple[str, ...]:
+def capped(texts: Sequence[str], most: int) -> List[str]:
     """Return at most so many texts, the last one saying how many more there are."""
-    if len(texts) <= most:
-        return tuple(texts)
-    return tuple(texts[:most - 1]) + ("and %d more" % (len(texts) - most + 1),)
+    more = len(texts) - most + 1
+    return list(texts) if more < 2 else list(texts[:most - 1]) + ["and %d more" % more]

@@ -41,7 +41,10 @@ class Past(NamedTuple):
 
 
 class Record(NamedTuple):
-    """One run as the client sees it; times are epoch seconds, 0 means not yet."""
+    """One run as the client sees it; times are epoch seconds, 0 means not yet.
+
+    Lists are capped, the numbers beside them are not; None is for a number that nobody knows.
+    """
 
     window: str = ""
     op: str = ""
@@ -56,7 +59,7 @@ class Record(NamedTuple):
     reason: str = ""
     upgraded: Tuple[Tuple[str, ...], ...] = ()
     kept: Tuple[Tuple[str, ...], ...] = ()
-    pending: int = 0
+    pending: Optional[int] = None
     clean: bool = True
     reboot: str = "unknown"
     reboot_reasons: Tuple[str, ...] = ()
@@ -66,6 +69,9 @@ class Record(NamedTuple):
     reboot_refused: str = ""
     kernel: str = ""
     history: Tuple[Past, ...] = ()
+    upgraded_count: Optional[int] = None
+    kept_count: Optional[int] = None
+    config_files_count: Optional[int] = None
 
 
 class State(NamedTuple):
@@ -90,8 +96,8 @@ def accept(state: State, request: requests.Request, now: int, boot_id: str) -> S
                               record=old._replace(reboot_requested=0, reboot_refused=""))
     same = old.window == request.window
     record = Record(window=request.window, op=request.op, boot_id=boot_id, accepted=now,
-                    phase="accepted", committed=same and old.committed,
-                    kernel=os.uname().release, history=_remember(old))
+                    phase="accepted", committed=same and old.committed, kernel=os.uname().release,
+                    history=_remember(old), upgraded_count=0 if request.op == "upgrade" else None)
     return state._replace(record=record, planned=state.planned if same else ())
 
 

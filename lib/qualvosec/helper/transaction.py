@@ -27,6 +27,7 @@ from qualvosec.helper import process
 from qualvosec.helper import record as records
 from qualvosec.helper import runlog
 from qualvosec.helper.managers import base
+from qualvosec.helper.managers import settle
 from qualvosec.helper.managers import system
 
 RETRY_S = 5.0
@@ -55,6 +56,8 @@ class Transaction:
     # --- memory and waiting -------------------------------------------------------
 
     def _save(self, **fields: Any) -> None:
+        fields.update({key + "_count": len(value) for key, value in fields.items()
+                       if key + "_count" in records.Record._fields})
         self.state = self.state._replace(record=self.state.record._replace(**fields))
         self.store.write(self.state)
 
@@ -125,23 +128,22 @@ class Transaction:
         before, papers, fault = self.manager.installed(), self.manager.leftovers(), ""
         self.state = self.state._replace(planned=tuple(p[:3] for p in plan.install))
         self._may_start()
-        self._phase("commit", committed=True)
+        self._phase("commit", committed=True, upgraded_count=None, pending=None)
         try:
             self._patiently(lambda until: self.manager.commit(plan, until))
         except base.ManagerError as error:
             fault = str(error)
             if error.outcome != "failed" and self.manager.installed() == before:
-                self._save(committed=False)
+                self._save(committed=False, upgraded=(), pending=len(plan.pending))
                 raise
         self._phase("compare")
         after = self.manager.installed()
         changed = tuple((name, before.get(name, ""), after[name]) for name in sorted(after)
-                        if before.get(name) != after[name])
-        missing = [p.name for p in plan.install if after.get(p.name) != p.new]
-        removed = sorted(set(before) - set(after))
-        for what, names in (("removed", removed), ("not installed", missing)):
+                        if after[name] and before.get(name) != after[name])
+        missing = {p.name for p in plan.install if after.get(p.name) != p.new}
+        for what, names in (("removed", set(before) - set(after)), ("not installed", missing)):
             if names:
-                fault = fault or "%s: %s" % (what, ", ".join(names[:5]))
+                fault = fault or "%s: %s" % (what, settle.some(names))
         new = tuple(sorted(path for path, stamp in self.manager.leftovers().items()
                            if papers.get(path) != stamp))
         rest = {p.name for p in plan.pending} - {row[0] for row in changed}

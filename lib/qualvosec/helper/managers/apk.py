@@ -48,7 +48,12 @@ class Apk(base.Manager):
         return "%s is locked by another process" % held[0] if held else ""
 
     def broken(self) -> str:
-        """See base.Manager; apk marks in its database what it could not finish.
+        """See base.Manager."""
+        bad = self._unfinished()
+        return "not completely installed: %s" % settle.some(bad) if bad else ""
+
+    def _unfinished(self) -> List[str]:
+        """Return what apk marks in its database as not finished.
 
         The flags are f, s and x for files, script and attributes; S names only the kind of
         hash that packages in the format of apk 3 have. Seen with apk-tools 3.0.8.
@@ -64,7 +69,7 @@ class Apk(base.Manager):
                     if line.startswith("f:") and line[2:].strip().strip("S"):
                         bad.append(package)
             break
-        return "not completely installed: %s" % settle.some(bad) if bad else ""
+        return bad
 
     def recover(self, until: float) -> None:
         """See base.Manager."""
@@ -89,7 +94,8 @@ class Apk(base.Manager):
         rows = [_FULL.fullmatch(line) for line in self._query(["info", "-v"]).splitlines() if line]
         if None in rows:
             raise base.ManagerError("apk info: answers in an unknown form")
-        return {row.group(1): row.group(2) for row in rows if row}
+        bad = self._unfinished()
+        return {row.group(1): "" if row.group(1) in bad else row.group(2) for row in rows if row}
 
     def plan(self, selection: base.Selection, detail: bool = False) -> base.Plan:
         """See base.Manager."""

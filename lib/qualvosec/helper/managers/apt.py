@@ -148,9 +148,9 @@ class Apt(base.Manager):
             raise base.ManagerError("apt-get update: %s" % missing)
 
     def installed(self) -> Dict[str, str]:
-        """See base.Manager."""
-        return {name: version for name, version, status in self._statuses()
-                if status[1:2] not in ("n", "c")}
+        """See base.Manager. What waits for a trigger (W, t) was configured; the rest was not."""
+        return {name: version if status[1:2] in ("i", "W", "t") else ""
+                for name, version, status in self._statuses() if status[1:2] not in ("n", "c")}
 
     def prefetch(self, selection: base.Selection, until: float) -> None:
         """See base.Manager. Every start of apt-get reads all lists: this one saves one of two."""

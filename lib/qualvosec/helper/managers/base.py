@@ -21,6 +21,7 @@ from typing import Tuple
 
 from qualvosec import command
 from qualvosec import paths
+from qualvosec.contract import words
 
 KEPT = "kept"      # wanted, but the package manager cannot: the run is `partial`
 PHASED = "phased"  # the vendor does not offer it to this host yet: named, nothing is wrong
@@ -123,11 +124,9 @@ def to_json(manager: str, plan: Plan, reasons: Optional[List[str]]) -> Dict[str,
                      "new": row.new[:MAX_TEXT], "security": row.security,
                      "selected": row.name in chosen, "why": why.get(row.name, "")[:MAX_TEXT]}
                     for row in rows[:MAX_ROWS]],
-        "reboot": reboot_word(reasons), "reboot_reasons": (reasons or [])[:20],
-        "warnings": list(plan.warnings)[:100] + (
-            ["%d more updates are not listed" % (len(rows) - MAX_ROWS)]
-            if len(rows) > MAX_ROWS else []),
-    }
+        "pending_count": len(rows), "selected_count": sum(row.name in chosen for row in rows),
+        "reboot": reboot_word(reasons), "reboot_reasons": words.capped(reasons or (), 20),
+        "warnings": words.capped(plan.warnings, 100)}
 
 
 def reboot_word(reasons: Optional[List[str]]) -> str:
@@ -194,7 +193,10 @@ class Manager:
         raise NotImplementedError
 
     def installed(self) -> Dict[str, str]:
-        """Return {name: version} of every installed package."""
+        """Return {name: version} of every installed package.
+
+        The version is empty where the files are there but the package is not completely installed.
+        """
         raise NotImplementedError
 
     def prefetch(self, selection: Selection, until: float) -> None:

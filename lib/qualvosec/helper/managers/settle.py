@@ -164,7 +164,7 @@ def _reason(name: str, found: Pending, chosen: Simulation, forced: Mapping[str, 
     return UNSATISFIED + (" while %s is held" % some(sorted(held)) if held else "")
 
 
-def some(items: Sequence[str]) -> str:
+def some(items: Collection[str]) -> str:
     """Return a short list for a message."""
     shown = sorted(set(items))
     return ", ".join(shown[:5]) + (" and %d more" % (len(shown) - 5) if len(shown) > 5 else "")
