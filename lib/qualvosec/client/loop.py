@@ -25,12 +25,12 @@ from qualvosec.client import rootcall
 from qualvosec.client import state as states
 from qualvosec.client.acceptance import Acceptance
 from qualvosec.client.config import Config
+from qualvosec.client.outlook import Facts
 from qualvosec.client.outlook import View
 from qualvosec.client.record import Record
 from qualvosec.client.snapshot import Snapshot
 from qualvosec.client.state import State
 from qualvosec.client.step import Action
-from qualvosec.client.step import Facts
 from qualvosec.client.step import step
 from qualvosec.command import Child
 from qualvosec.command import CommandError

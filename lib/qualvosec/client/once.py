@@ -28,10 +28,10 @@ from qualvosec.client.daemon import check_owner
 from qualvosec.client.daemon import take_lock
 from qualvosec.client.daemon import use_zone
 from qualvosec.client.loop import Engine
+from qualvosec.client.outlook import Facts
 from qualvosec.client.outlook import View
 from qualvosec.client.state import State
 from qualvosec.client.step import Action
-from qualvosec.client.step import Facts
 from qualvosec.client.step import step
 from qualvosec.manifest.policy import Policy
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from typing import Optional
 from typing import Sequence
 
+from qualvosec.client.record import Record
 from qualvosec.client.state import State
 from qualvosec.manifest import window
 from qualvosec.manifest.policy import Policy
@@ -31,6 +32,22 @@ class View(NamedTuple):
     detail: str     # one line for people, "" when `why` says it all
     fqdn: str
     zone: Zone = window.host_zone
+
+
+class Facts(NamedTuple):
+    """What the caller found out since the last decision."""
+
+    now: int                    # wall clock, epoch seconds
+    boot_id: str                # digits only: kern.boottime, which moves with the clock
+    uptime: int                 # seconds
+    kernel: str                 # that runs now
+    record: Optional[Record]    # root's record; None: there is none
+    alive: Optional[bool]       # is a run of the helper alive; None: not asked yet
+    unanswered: str             # why the helper could not be asked; "" asks it again
+    refused: str                # why the last action was refused: for one step only
+    veto: str                   # the administrator's veto on this host, "" for none
+    clock_plausible: bool
+    writable: bool              # the state could be saved
 
 
 def active(view: View) -> Optional[Policy]:

@@ -14,10 +14,12 @@ from typing import NamedTuple
 from typing import Optional
 from typing import Tuple
 
+from qualvosec.client import gates
 from qualvosec.client import outlook
 from qualvosec.client import verdict
+from qualvosec.client.gates import WAKE_S
+from qualvosec.client.outlook import Facts
 from qualvosec.client.outlook import View
-from qualvosec.client.record import Record
 from qualvosec.client.state import Result
 from qualvosec.client.state import State
 from qualvosec.client.verdict import REASON_LENGTH
@@ -28,28 +30,11 @@ from qualvosec.manifest.policy import Policy
 from qualvosec.manifest.policy import schedule_key
 from qualvosec.manifest.window import Opening
 
-WAKE_S = 60
 REBOOT_PATIENCE_S = 900
 REBOOT_DELAY_S = 60
 LOST_REQUEST_S = 60
 MAX_TRIES = 3
 SEEN_EVERY_S = 3600
-
-
-class Facts(NamedTuple):
-    """What the caller found out since the last decision."""
-
-    now: int                    # wall clock, epoch seconds
-    boot_id: str                # digits only: kern.boottime, which moves with the clock
-    uptime: int                 # seconds
-    kernel: str                 # that runs now
-    record: Optional[Record]    # root's record; None: there is none
-    alive: Optional[bool]       # is a run of the helper alive; None: not asked yet
-    unanswered: str             # why the helper could not be asked; "" asks it again
-    refused: str                # why the last action was refused: for one step only
-    veto: str                   # the administrator's veto on this host, "" for none
-    clock_plausible: bool
-    writable: bool              # the state could be saved
 
 
 class Action(NamedTuple):
@@ -131,38 +116,14 @@ def _repair(view: View, state: State, facts: Facts) -> Step:
     if state.tries and 0 <= facts.now - state.begun < LOST_REQUEST_S:
         return state, Action("wait", "the repair was requested",
                              state.begun + LOST_REQUEST_S, state.window)
-    why = _undecided(view, state, facts)
-    if why:
-        return state, Action("wait", why, facts.now + WAKE_S)
-    why = _forbidden(view, state, facts)
-    if why:
+    hindered = gates.hindrance("repair", view, state, facts)
+    if hindered and hindered.unsettled:
+        return state, Action("wait", hindered.why, hindered.until)
+    if hindered:
         return state._replace(phase="patched", last=state.last._replace(reason=(
-            "%s; not repaired: %s" % (state.last.reason, why))[:REASON_LENGTH])), AGAIN
+            "%s; not repaired: %s" % (state.last.reason, hindered.why))[:REASON_LENGTH])), AGAIN
     asked = state._replace(tries=state.tries + 1, begun=facts.now)
     return asked, Action("repair", "the run was interrupted", 0, state.window, state.deadline)
-
-
-def _undecided(view: View, state: State, facts: Facts) -> str:
-    """Return what has to be known first, or ""."""
-    if view.why == "unknown":
-        return view.detail or "no policy has arrived yet"
-    return "" if facts.clock_plausible else outlook.clock_doubt(facts.now, state.seen)
-
-
-def _forbidden(view: View, state: State, facts: Facts) -> str:
-    """Return why nothing that belongs to this run may start any more, or ""."""
-    policy = outlook.active(view)
-    if policy is None or view.why:
-        return view.detail or view.why or "patch is false"
-    if facts.veto:
-        return "veto: %s" % facts.veto
-    if window.frozen(policy, facts.now, view.zone):
-        return "frozen today"
-    if state.opens <= state.hold or state.hold < 0:
-        return state.trouble or "the state was lost"
-    if not state.opens <= facts.now < state.deadline:
-        return "outside the window and its reboot_grace"
-    return ""
 
 
 # --- patched: the outcome is known, the reboot is not decided ------------------------------------
@@ -174,16 +135,12 @@ def _patched(view: View, state: State, facts: Facts) -> Step:
     known = view.why != "unknown"
     if not state.boot_id or (known and not _wanted(policy, state)):
         return _idle_again(_unwanted(policy, state))
-    why = _undecided(view, state, facts) or facts.unanswered
-    if why:
-        return state, Action("wait", why, facts.now + WAKE_S)
-    why = _forbidden(view, state, facts)
-    if not why and not state.last.clean:
-        why = "the package database is broken: mend it, then: qualvosec reset interrupted"
-    if not why and facts.now < state.cutoff and (state.opens, state.closes) not in state.consumed:
-        why = "the run is tried again first"
-    if why:
-        return _idle_again(state._replace(reboot="deferred", reboot_reason=why[:REASON_LENGTH]))
+    hindered = gates.hindrance("reboot", view, state, facts)
+    if hindered and hindered.unsettled:
+        return state, Action("wait", hindered.why, hindered.until)
+    if hindered:
+        return _idle_again(state._replace(reboot="deferred",
+                                          reboot_reason=hindered.why[:REASON_LENGTH]))
     return _reboot(state, facts)
 
 
@@ -243,7 +200,7 @@ def _rebooting(view: View, state: State, facts: Facts) -> Step:
             facts.now - state.begun))
     lost = (record is not None and record.reboot_requested in (0, state.asked)
             and facts.now - state.begun >= LOST_REQUEST_S and state.tries < MAX_TRIES)
-    if lost and not _undecided(view, state, facts) and not _forbidden(view, state, facts):
+    if lost and not gates.hindrance("deferred", view, state, facts):
         again = _note_boot(state._replace(tries=state.tries + 1, begun=facts.now), facts)
         return again, Action("reboot", "the request was lost", 0, state.window, state.deadline)
     if facts.alive:
@@ -276,9 +233,9 @@ def _idle(view: View, state: State, facts: Facts) -> Step:
             state = state._replace(schedule="", awaited=("", 0))
         return state, Action("wait", view.detail or view.why or "patch is false",
                              facts.now + WAKE_S)
-    if not facts.clock_plausible:
-        doubt = outlook.clock_doubt(facts.now, state.seen)
-        return state, Action("wait", doubt, facts.now + WAKE_S)
+    doubt = gates.doubtful_clock(view, state, facts, "run")
+    if doubt:
+        return state, Action("wait", doubt.why, doubt.until)
     if state.hold < 0:
         return state._replace(hold=facts.now), AGAIN
     if schedule_key(policy) != state.schedule:
@@ -351,35 +308,22 @@ def _in_window(view: View, state: State, facts: Facts, opening: Opening,
         if facts.now < opening.start:
             return None
         if facts.now < state.cutoff:
-            if opening.opens <= state.hold:
-                return state, Action("wait", state.trouble, state.cutoff, opening.id)
             return _try_run(view, state, facts, opening)
         if opening.opens >= state.since and state.concluded != opening.id:
             return verdict.close(state, facts.now, opening.id), AGAIN
-    if not _carried(policy, state) or not state.last.clean:
-        return None
-    if facts.unanswered or facts.now < opening.start or _forbidden(view, state, facts):
+    if (not _carried(policy, state) or facts.now < opening.start
+            or gates.hindrance("deferred", view, state, facts)):
         return None
     return _reboot(state._replace(window=opening.id, op="upgrade"), facts)
 
 
 def _try_run(view: View, state: State, facts: Facts, opening: Opening) -> Step:
-    outcome, why = "missed", ""
-    if view.why:
-        why = view.detail or view.why
-    elif facts.unanswered:
-        why = facts.unanswered
-    elif facts.veto:
-        outcome, why = "refused", "veto: %s" % facts.veto
-    elif view.policy is not None and window.frozen(view.policy, facts.now, view.zone):
-        why = "frozen today"
-    if why:
-        state = state._replace(obstacle=(opening.id, outcome, why[:REASON_LENGTH]))
-        return state, Action("wait", why, facts.now + WAKE_S, opening.id)
-    # A retry further away than the interval was set by a clock that has since been set back.
-    if state.last.window == opening.id and facts.now < state.retry <= facts.now + RETRY_S:
-        return state, Action("wait", "tried again after: %s" % state.last.reason,
-                             min(state.retry, state.cutoff), opening.id)
+    hindered = gates.hindrance("run", view, state, facts)
+    if hindered:
+        if hindered.outcome:
+            state = state._replace(obstacle=(opening.id, hindered.outcome,
+                                             hindered.why[:REASON_LENGTH]))
+        return state, Action("wait", hindered.why, hindered.until, opening.id)
     state = state._replace(phase="patching", window=opening.id, op="upgrade", begun=facts.now,
                            known=verdict.key(facts.record), tries=1)
     return state, Action("upgrade", "the window is open", 0, opening.id, state.cutoff)
