@@ -136,13 +136,6 @@ class Veto(Folder):
                          "migration under way")
         self.assertEqual(self.veto("until: 2026-12-24\nlate reason\n"), "late reason")
 
-    def test_a_veto_ends_after_its_day(self) -> None:
-        self.assertEqual(self.veto("migration\nuntil: 2026-11-23\n"), "")
-
-    def test_an_empty_or_misspelt_veto_still_holds(self) -> None:
-        self.assertEqual(self.veto(""), "no reason given")
-        self.assertEqual(self.veto("x\nuntil: tomorrow\n"), "x")
-
     def test_a_veto_that_cannot_be_read_holds(self) -> None:
         os.mkfifo(os.path.join(self.folder, "veto"))
         self.assertIn("not a regular file", host.veto(self.folder, "2026-11-24"))

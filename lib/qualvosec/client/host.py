@@ -11,6 +11,7 @@ from typing import Callable
 from typing import Tuple
 
 from qualvosec import files
+from qualvosec.contract import veto as vetoes
 
 _BOOT_ID = "proc/sys/kernel/random/boot_id"
 # Copied there by the hardened unit: confined we get a /proc of our own, which in a container
@@ -19,7 +20,6 @@ _ROOTS_BOOT_ID = "run/qualvosec-boot-id"
 _STARTS = {"FreeBSD": "sysrc qualvosec_enable=YES && service qualvosec start",
            "OpenBSD": "rcctl enable qualvosec && rcctl start qualvosec",
            "NetBSD": "echo qualvosec=YES >>/etc/rc.conf && service qualvosec start"}
-_MAX_VETO = 4096
 # Lists of hosts that nobody shall reach are kept in this file, too.
 _MAX_HOSTS_LINES = 1000000
 _MAX_HOSTS_LINE = 4096
@@ -92,28 +92,15 @@ def name_in_hosts(nodename: str, root: str = "/") -> str:
 
 
 def veto(config_dir: str, today: str) -> str:
-    """Return the reason of the administrator's veto, "" where there is none.
+    """Return the reason of the administrator's veto, "" where there is none (contract/veto.py).
 
-    The file's first line is the reason; a line `until: YYYY-MM-DD` ends it after
-    that day. A veto that cannot be read or that is not root's holds all the same:
-    somebody wanted this host left alone.
+    One that cannot be read or that is not root's holds all the same.
     """
     path = os.path.join(config_dir, "veto")
     if not os.path.lexists(path):
         return ""
     try:
-        lines = files.read_bounded(path, _MAX_VETO).decode("utf-8", "replace").split("\n")
+        text = files.read_bounded(path, vetoes.MAX_BYTES)
     except files.FileError as error:
         return str(error)
-    for line in lines:
-        word, _, value = line.partition(":")
-        if word.strip().lower() == "until" and _is_day(value.strip()) and value.strip() < today:
-            return ""
-    reasons = [line.strip() for line in lines if line.strip()
-               and not line.lower().lstrip().startswith("until:")]
-    return reasons[0][:200] if reasons else "no reason given"
-
-
-def _is_day(text: str) -> bool:
-    return len(text) == 10 and text[4] == text[7] == "-" and not (
-        text[:4] + text[5:7] + text[8:]).strip("0123456789")
+    return vetoes.reason(text.decode("utf-8", "replace"), today)

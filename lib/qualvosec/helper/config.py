@@ -7,7 +7,6 @@ may have been meant to forbid something. A veto that cannot be read is a veto.
 """
 
 import os
-import re
 import time
 from typing import Any
 from typing import NamedTuple
@@ -15,6 +14,7 @@ from typing import Tuple
 
 from qualvosec import files
 from qualvosec import ini
+from qualvosec.contract import veto as vetoes
 from qualvosec.helper import managers
 from qualvosec.helper import request
 from qualvosec.helper.managers import base
@@ -22,7 +22,6 @@ from qualvosec.helper.managers import base
 MAX_BYTES = 65536
 _LIMITS = {"min_hours_between_reboots": (0, 8760), "lock_wait": (0, 86400),
            "reboot_delay": (0, 3600), "hook_timeout": (1, 86400)}
-_UNTIL = re.compile(r"until:\s*([0-9]{4}-[0-9]{2}-[0-9]{2})")
 
 
 class Config(NamedTuple):
@@ -62,20 +61,13 @@ def _value(key: str, item: ini.Item) -> Any:
 
 
 def veto(path: str, now: float) -> str:
-    """Return why nothing disruptive may start, empty when there is no veto.
-
-    A line `until: YYYY-MM-DD` ends the veto after that local day; one that
-    cannot be read does not.
-    """
+    """Return why nothing disruptive may start, empty when there is no veto (contract/veto.py)."""
     if not os.path.lexists(path):
         return ""
     try:
-        text = files.read_bounded(path, MAX_BYTES, {0, os.geteuid()}).decode("utf-8", "replace")
+        text = files.read_bounded(path, vetoes.MAX_BYTES, {0, os.geteuid()})
+        why = vetoes.reason(text.decode("utf-8", "replace"),
+                            time.strftime("%Y-%m-%d", time.localtime(now)))
     except files.FileError as error:
-        return "veto: %s" % error
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    ends = [found.group(1) for found in map(_UNTIL.fullmatch, lines) if found]
-    if ends and max(ends) < time.strftime("%Y-%m-%d", time.localtime(now)):
-        return ""
-    reasons = [line for line in lines if not line.startswith("until:")] + ["%s exists" % path]
-    return "veto: %s" % reasons[0][:200]
+        why = str(error)
+    return "veto: %s" % why if why else ""
