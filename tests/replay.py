@@ -13,6 +13,7 @@ import json
 import os
 import tempfile
 from typing import Any
+from typing import Callable
 from typing import Dict
 from typing import Iterator
 from typing import List
@@ -61,6 +62,14 @@ SYSTEMS = {
 # What holds a lock while the calls of these were recorded.
 HELD = {"openbsd/pkg_add-locked": "var/db/pkg", "alpine/apk-2.14/lock-held": "lib/apk/db/lock",
         "alpine/apk-3.0/lock-held": "lib/apk/db/lock"}
+
+
+# Of the files in a transcript, those that are so from the start.
+AT_FIRST = ("/etc/apk/world", "/etc/apk/repositories")
+# How the lists of all packages are written.
+LISTS_FORM = {"pkg query %n": "%s", "pkg query %n %v %k": "%s %s 0", "apk info -v": "%s-%s",
+              "pkg_info -q": "%s-%s", "pkg_info": "%s-%s some words"}
+LISTS = [words.split() for words in LISTS_FORM]
 
 
 class Unseen(NamedTuple):
@@ -138,12 +147,19 @@ class Unrecorded(Exception):
 
 
 class Tape:
-    """Answers command lines from one transcript, by the rules of its README."""
+    """Answers command lines from one transcript, by the rules of its README.
+
+    `changed` is called behind what changed the system. What a list of all packages says behind the
+    last change follows from `installed_after`, where the list itself was not recorded then.
+    """
 
     def __init__(self, value: Mapping[str, Any], allowed: Sequence[Unseen]) -> None:
+        self.value = value
         self.calls: List[Dict[str, Any]] = value["calls"]
         self.allowed = allowed
+        self.changed: Callable[[], None] = lambda: None
         self.phase = 1
+        self.last: Optional[Dict[str, Any]] = None
         self.given: Set[int] = set()
         self.used: List[str] = []
 
@@ -159,7 +175,8 @@ class Tape:
         if call["rc"] == -9 and deadline_s is None:
             raise AssertionError("would wait without end: %s" % " ".join(words))
         if call.get("changes"):
-            self.phase = call["phase"] + 1
+            self.phase, self.last = call["phase"] + 1, call
+            self.changed()
         out, err = call["stdout"].encode("utf-8"), call["stderr"].encode("utf-8")
         if log_fd is not None:
             os.write(log_fd, out + err)
@@ -174,11 +191,23 @@ class Tape:
         phases = {self.calls[number]["phase"] for number in fits}
         earlier = [phase for phase in phases if phase <= self.phase]
         phase = max(earlier) if earlier else min(phases)
+        if (self.last and phase < self.phase and words in LISTS
+                and set(self.value["installed_before"]) - {"base"}):
+            return self._after(words)
         fits = [number for number in fits if self.calls[number]["phase"] == phase]
         fresh = [number for number in fits if number not in self.given]
         number = fresh[0] if fresh else fits[-1]
         self.given.add(number)
         return self.calls[number]
+
+    def _after(self, words: List[str]) -> Dict[str, Any]:
+        if self.last is not [call for call in self.calls if call.get("changes")][-1]:
+            raise Unrecorded("what is installed behind %s" % " ".join(self.last or {}))
+        rows = sorted((name, version) for name, version in self.value["installed_after"].items()
+                      if name != "base")
+        text = "".join(LISTS_FORM[" ".join(words)] % row[:LISTS_FORM[" ".join(words)].count("%")]
+                       + "\n" for row in rows)
+        return {"rc": 0, "stdout": text, "stderr": "", "phase": self.phase}
 
     def _documented(self, words: List[str]) -> Dict[str, Any]:
         for row in self.allowed:
@@ -223,6 +252,10 @@ class Run:
             with open(path, "w", encoding="utf-8"):
                 os.chmod(path, 0o755)
         os.makedirs(os.path.join(root, "run"))
+        self._write(root, [name for name in self.value["files"] if name in AT_FIRST])
+        # These appear with the change.
+        self.tape.changed = lambda: self._write(root, [
+            name for name in self.value["files"] if name.startswith("/") and " " not in name])
         if self.folder == "openbsd":
             times = self.value["files"].get("times: kern.boottime and the change of /bsd", "")
             boots = [int(call["stdout"]) for call in self.value["calls"]
@@ -230,6 +263,13 @@ class Run:
             linked = int(times.split()[1]) if times else min(boots or [int(NOW)]) + BOOT_S
             with open(os.path.join(root, "bsd"), "w", encoding="utf-8"):
                 os.utime(os.path.join(root, "bsd"), (linked, linked))
+
+    def _write(self, root: str, names: Sequence[str]) -> None:
+        for name in names:
+            path = os.path.join(root, name.lstrip("/"))
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(self.value["files"][name])
 
     def _hold(self, root: str) -> List[int]:
         if self.name not in HELD:

@@ -4,7 +4,8 @@
 What is left out goes behind `--ignore` of one command. The run is `upgrade`, never `add`, which
 would change the list of what the administrator wants. Alpine's repositories do not say what
 is a security update. A system that runs from memory would lose its updates with the
-reboot that follows them, so it is not served. Facts: apk(8), apk-upgrade(8).
+reboot that follows them, so it is not served. A package whose script fails stays marked: it is
+named, and the others go on. Facts: apk(8), apk-upgrade(8), apk-repositories(5), apk-world(5).
 """
 
 import os
@@ -16,6 +17,7 @@ from typing import Optional
 from typing import Sequence
 from typing import Set
 
+from qualvosec.helper.managers import apk_text as text
 from qualvosec.helper.managers import base
 from qualvosec.helper.managers import kernel
 from qualvosec.helper.managers import locks
@@ -24,17 +26,19 @@ from qualvosec.helper.managers import system
 
 REFRESH_S = 900
 QUERY_S = 300
-LOCKED = 99
 LOCKS = ("/lib/apk/db/lock", "/usr/lib/apk/db/lock")
 DATABASES = ("/lib/apk/db/installed", "/usr/lib/apk/db/installed")
-_FULL = re.compile(r"([A-Za-z0-9_][A-Za-z0-9._+-]{0,127})-([^-\s]+-r[0-9]+)")
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,127}")
-_OLDER = re.compile(r"(\S+)\s+<\s+(\S+)(?:\s.*)?")
-# apk 3 pads the number. A name may carry the tag of the repository that it is pinned to.
-_STEP = re.compile(r"\( *[0-9]+/[0-9]+\) (.*)")
-_CHANGE = re.compile(r"(\w+) (\S+?)(?:@\S+)? \(([^\s)]+)(?: -> ([^\s)]+))?\)")
-_IDLE = ("Replacing ", "Reinstalling ", "Updating pinning ", "Downloading ",
-         "[APK unavailable, skipped] ")
+WORLD = "/etc/apk/world"
+REPOSITORIES = ("/etc/apk/repositories", "/etc/apk/repositories.d", "/lib/apk/repositories.d")
+_LOCKED = re.compile("[Uu]nable to lock database")
+
+
+class _Unselectable(base.ManagerError):
+    """No choice of versions satisfies all dependencies; `names` are said to be in the way."""
+
+    def __init__(self, names: List[str], why: str) -> None:
+        super().__init__("apk upgrade: %s: %s" % (text.UNSELECTABLE, why[:300]))
+        self.names, self.why = names, why[:300]
 
 
 class Apk(base.Manager):
@@ -88,26 +92,38 @@ class Apk(base.Manager):
                   if line.startswith(("WARNING: opening", "WARNING: updating", "ERROR:"))]
         if failed:
             raise base.ManagerError("apk update: %s" % failed[0][:300])
+        if not text.repositories(self._read(path) for path in self._lists()):
+            raise base.ManagerError("%s: no repository is configured" % REPOSITORIES[0])
+
+    def _lists(self) -> List[str]:
+        """Return the files that name repositories; apk 3 knows directories of them, too."""
+        folders = [self.path(name) for name in REPOSITORIES[1:]]
+        return [self.path(REPOSITORIES[0])] + [
+            os.path.join(folder, name) for folder in folders if os.path.isdir(folder)
+            for name in sorted(os.listdir(folder)) if name.endswith(".list")]
+
+    def _read(self, path: str) -> str:
+        try:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                return file.read()
+        except FileNotFoundError:
+            return ""
 
     def installed(self) -> Dict[str, str]:
         """See base.Manager."""
-        rows = [_FULL.fullmatch(line) for line in self._query(["info", "-v"]).splitlines() if line]
-        if None in rows:
-            raise base.ManagerError("apk info: answers in an unknown form")
         bad = self._unfinished()
-        return {row.group(1): "" if row.group(1) in bad else row.group(2) for row in rows if row}
+        return {name: "" if name in bad else version for name, version
+                in text.parse_installed(self._query(["info", "-v"])).items()}
 
     def plan(self, selection: base.Selection, detail: bool = False) -> base.Plan:
         """See base.Manager."""
         self._not_from_memory()
         installed = self.installed()
-        updates: Dict[str, base.Package] = {}
-        for full, new in _OLDER.findall(self._query(["version", "-l", "<"])):
-            row = _FULL.fullmatch(full)
-            if row:
-                updates[row.group(1)] = base.Package(row.group(1), row.group(2), new)
-        found = settle.Pending(updates, installed)
-        return settle.plan(self.name, selection, found, self._simulate)
+        updates = text.parse_older(self._query(["version", "-l", "<"]))
+        held = text.held(self._read(self.path(WORLD)))
+        found = settle.Pending(updates, installed, False, held)
+        return settle.plan(self.name, selection, found, lambda excluded: self._simulate(
+            set(updates), len(installed), excluded))
 
     def _not_from_memory(self) -> None:
         try:
@@ -120,39 +136,61 @@ class Apk(base.Manager):
             raise base.Unsupported("a system that runs from memory: its updates would be lost "
                                    "with the next reboot")
 
-    def _simulate(self, excluded: Set[str]) -> settle.Simulation:
-        whole = self._changes(excluded)
-        needs = {}
+    def _simulate(self, updates: Set[str], before: int, excluded: Set[str]) -> settle.Simulation:
+        try:
+            whole = self._changes(before, excluded)
+        except _Unselectable as error:
+            stuck = updates.intersection(error.names) - excluded
+            if not stuck:
+                raise
+            return settle.Simulation((), (), dict.fromkeys(stuck, error.why))
+        needs = self._drag_in(before, excluded, whole)
         # apk does not say which update makes a package superfluous, or older.
         for name in sorted({package.name for package in whole.install if package.old}
                            | set(whole.removed)) if whole.removed else ():
-            saved = set(whole.removed) - set(self._changes(excluded | {name}).removed)
+            rest = self._without(before, excluded | {name})
+            saved = set(whole.removed) - set(rest.removed) if rest else set()
             if saved:
                 needs[name] = ("would be downgraded" if saved == {name} else
                                "needs the removal of %s" % settle.some(sorted(saved)))
-        return whole._replace(removed=() if needs else whole.removed, needs=needs)
+        missing = updates - excluded - {package.name for package in whole.install}
+        if excluded and missing and not needs:
+            free = self._without(before, set())
+            able = {package.name for package in free.install} if free else missing
+            needs.update(dict.fromkeys(missing & able, "%s: %s" % (
+                settle.NEEDS_EXCLUDED, settle.some(sorted(excluded)))))
+        return settle.Simulation(whole.install, () if needs else whole.removed, needs)
 
-    def _changes(self, excluded: Set[str]) -> settle.Simulation:
-        install, removed = [], []
-        for line in self._query(["upgrade", "--simulate"] + _ignore(excluded)).splitlines():
-            if not line.startswith("("):
+    def _drag_in(self, before: int, excluded: Set[str], whole: text.Changes) -> Dict[str, str]:
+        """Return the update that brings in something new which is excluded: --ignore does not help.
+
+        What needs a package comes behind it, so the next one is tried first.
+        """
+        for place, new in enumerate(whole.install):
+            if new.old or new.name not in excluded:
                 continue
-            step = _STEP.fullmatch(line.rstrip())
-            if step and step.group(1).startswith(_IDLE):
-                continue
-            found = _CHANGE.fullmatch(step.group(1)) if step else None
-            if not found:
-                raise base.ManagerError("apk upgrade: answers in an unknown form")
-            verb, name, first, second = found.groups("")
-            if not _NAME.fullmatch(name):
-                raise base.ManagerError("a package %r is listed that cannot exist" % name[:80])
-            if verb == "Upgrading":
-                install.append(base.Package(name, first, second))
-            elif verb == "Installing":
-                install.append(base.Package(name, "", first))
-            else:
-                removed.append(name)
-        return settle.Simulation(tuple(install), tuple(removed))
+            for package in whole.install[place + 1:] + whole.install[:place]:
+                rest = self._without(before, excluded | {package.name}) if package.old else None
+                if rest and new.name not in {each.name for each in rest.install}:
+                    return {package.name: "%s: %s" % (settle.NEEDS_EXCLUDED, new.name)}
+        return {}
+
+    def _without(self, before: int, excluded: Set[str]) -> Optional[text.Changes]:
+        """Return what would be done, None where apk cannot do that."""
+        try:
+            return self._changes(before, excluded)
+        except _Unselectable:
+            return None
+
+    def _changes(self, before: int, excluded: Set[str]) -> text.Changes:
+        argv = [self.program("apk"), "upgrade", "--simulate"] + _ignore(excluded)
+        answer = self.call(argv, system.ENVIRONMENT, self.world.now() + QUERY_S)
+        if answer.code and text.UNSELECTABLE in answer.text:
+            raise _Unselectable(*text.parse_conflict(answer.text))
+        # What is marked as unfinished is counted as an error of every command.
+        if not (answer.code == 1 and "ERROR:" not in answer.text and self.broken()):
+            self._checked(answer, "apk upgrade")
+        return text.parse_changes(answer.out, before)
 
     def download(self, plan: base.Plan, until: float) -> None:
         """See base.Manager; apk fetches each package while it installs."""
@@ -181,11 +219,9 @@ class Apk(base.Manager):
             raise base.ManagerError("%s: was not finished in time and ended" % what)
         if answer.code == 0:
             return answer
-        errors = [line for line in answer.text.splitlines() if line.startswith("ERROR:")]
-        why = (errors or answer.text.split("\n")[:1] or ["no output"])[0][:300]
-        if answer.code == LOCKED and "lock" in answer.text:
-            raise base.Locked("%s: %s" % (what, why))
-        raise base.ManagerError("%s: %s (exit code %d)" % (what, why, answer.code))
+        # The same exit code, 99, stands for other things, too.
+        kind = base.Locked if _LOCKED.search(answer.text) else base.ManagerError
+        raise kind("%s: %s (exit code %d)" % (what, text.failure(answer.text), answer.code))
 
 
 def _ignore(excluded: Collection[str]) -> List[str]:
