@@ -7,6 +7,7 @@ runs against this checkout whatever is installed on the machine.
 
 import os
 import sys
+import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -19,3 +20,6 @@ if LIB not in sys.path:
 # The programs go by the host's own zone, and so do the tests that start them.
 os.environ.pop("TZ", None)
 time.tzset()
+
+# Where the directory for temporary files is a link, programs tell the place that it leads to.
+tempfile.tempdir = os.path.realpath(tempfile.gettempdir())

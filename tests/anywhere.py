@@ -19,6 +19,7 @@ import re
 import resource
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -52,7 +53,7 @@ class Run(NamedTuple):
     umask: int
     reaps: bool             # whether process 1 waits for orphans
     is_crowded: bool        # an environment full of settings; otherwise PATH alone
-    has_account: bool       # whether the user stands in passwd and has a home
+    has_home: bool          # whether the home in passwd is there
 
 
 # Together: root and not, four clocks, three zones, and each of the other things both ways.
@@ -201,7 +202,7 @@ def outside(runs: List[Run], scratch: str, options: argparse.Namespace) -> int:
 
 def start(run: Run, folder: str, options: argparse.Namespace) -> "subprocess.Popen[bytes]":
     """Prepare a directory for a run, and start it."""
-    copy_checkout(os.path.join(folder, "checkout"))
+    copy_checkout(os.path.join(folder, "checkout"), run.umask)
     shutil.copytree("/etc", os.path.join(folder, "etc"), symlinks=True,
                     ignore_dangling_symlinks=True)
     for name in ("temporary", "home"):
@@ -234,8 +235,11 @@ def shift(run: Run) -> int:
     return max(0, 2086819200 - int(time.time()))
 
 
-def copy_checkout(target: str) -> None:
-    """Copy what git would take, or everything where there is no git, without history."""
+def copy_checkout(target: str, umask: int) -> None:
+    """Copy what git would take, or everything where there is no git, without history.
+
+    The modes are those of a clone that was made with the mask.
+    """
     listed = subprocess.Popen(["git", "-c", "safe.directory=*", "-C", ROOT, "ls-files", "-z", "-co",
                                "--exclude-standard"], stdout=subprocess.PIPE,
                               stderr=subprocess.DEVNULL) if shutil.which("git") else None
@@ -243,12 +247,16 @@ def copy_checkout(target: str) -> None:
     if not names:
         shutil.copytree(ROOT, target, symlinks=True,
                         ignore=shutil.ignore_patterns(".git", "__pycache__", "build"))
-        return
     for name in names:
         source, copy = os.path.join(ROOT, name), os.path.join(target, name)
         if os.path.lexists(source):
             os.makedirs(os.path.dirname(copy), exist_ok=True)
             shutil.copy2(source, copy, follow_symlinks=False)
+    for top, _, files in os.walk(target):
+        for path in [top] + [os.path.join(top, name) for name in files]:
+            mode = os.lstat(path).st_mode
+            if not stat.S_ISLNK(mode):
+                os.chmod(path, (0o777 if mode & 0o100 else 0o666) & ~umask)
 
 
 def told(run: Run, folder: str) -> Tuple[int, int, int, float, float, bool]:
@@ -314,10 +322,9 @@ def make_etc(run: Run, folder: str) -> None:
     if os.path.lexists(local):
         os.remove(local)
     os.symlink("/usr/share/zoneinfo/" + run.zone, local)
-    if run.has_account:
-        put("passwd", "%s:x:%d:%d::%s:/bin/sh\n" % (
-            USER, UID, UID, os.path.join(folder, "home")), "a")
-        put("group", "%s:x:%d:\n" % (USER, UID), "a")
+    put("passwd", "%s:x:%d:%d::%s:/bin/sh\n" % (
+        USER, UID, UID, os.path.join(folder, "home") if run.has_home else "/nonexistent"), "a")
+    put("group", "%s:x:%d:\n" % (USER, UID), "a")
     if shift(run):
         put("ld.so.preload", os.path.join(folder, "clock.so") + "\n")
 
@@ -328,7 +335,7 @@ def environment(run: Run, folder: str) -> Dict[str, str]:
         return {"PATH": PATH}
     # What people, builds and services have set.
     return {"PATH": PATH, "HOME": os.path.join(folder, "no such home"), "LANG": "de_DE.UTF-8",
-            "LC_ALL": "POSIX", "LANGUAGE": "de", "TZ": "Asia/Kathmandu", "COLUMNS": "20",
+            "LC_ALL": "POSIX", "LANGUAGE": "de", "TZ": "Asia/Kathmandu", "COLUMNS": "40",
             "LINES": "5", "TERM": "dumb", "NO_COLOR": "1", "PAGER": "cat", "POSIXLY_CORRECT": "1",
             "CDPATH": "/usr", "TMPDIR": os.path.join(folder, "link"),
             "http_proxy": "http://127.0.0.1:9/", "https_proxy": "http://127.0.0.1:9/",

@@ -69,6 +69,7 @@ class Edge:
         path = os.path.join(self.folder, name)
         with open(path + ".new", "w", encoding="ascii") as stream:
             stream.write(text)
+        os.chmod(path + ".new", 0o644)
         os.rename(path + ".new", path)
 
     def fetch_argv(self) -> List[str]:

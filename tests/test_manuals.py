@@ -249,6 +249,7 @@ class Keys(unittest.TestCase):
                 with open(path, "w", encoding="utf-8") as handle:
                     handle.write(text + ("server: https://x\n" if key != "server"
                                          and page == "qualvosec.conf.5" else ""))
+                os.chmod(path, 0o644)
                 reader = {"qualvosec.conf.5": client.read, "qualvosec-helper.8": helper.read,
                           "qualvosec-admin.8": admin.read}[page]
                 try:

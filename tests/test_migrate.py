@@ -4,10 +4,10 @@
 docs/migrate.md promises both; every message that it shows is the one that is printed.
 """
 
+import calendar
 import glob
 import io
 import os
-import time
 import unittest
 from typing import List
 
@@ -18,6 +18,7 @@ from qualvosec.manifest import document
 from qualvosec.server import config as server
 
 from tests import ROOT
+from tests.test_admin_commands import set_zone
 
 FOLDER = os.path.join(ROOT, "tests", "data", "migrate")
 GUIDE = os.path.join(ROOT, "docs", "migrate.md")
@@ -73,7 +74,9 @@ class Works(unittest.TestCase):
 
     def test_original_clients_are_seen_in_the_access_log_beside_new_ones(self) -> None:
         out, err = io.StringIO(), io.StringIO()
-        now = time.mktime(time.strptime("2026-11-22 12:00", "%Y-%m-%d %H:%M"))
+        self.addCleanup(set_zone, os.environ.get("TZ"))
+        set_zone("UTC")
+        now = calendar.timegm((2026, 11, 22, 12, 0, 0))
         admin_commands.main(["list", "--manifest", self.path("patch.yaml"), "--log",
                              self.path("access.log")], out, err, lambda: now)
         rows = {}

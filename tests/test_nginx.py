@@ -41,6 +41,7 @@ def free_port() -> int:
 def write(path: str, data: bytes) -> None:
     with open(path, "wb") as handle:
         handle.write(data)
+    os.chmod(path, 0o644)
 
 
 @unittest.skipUnless(NGINX, "nginx is not installed")
@@ -78,6 +79,7 @@ class Nginx(unittest.TestCase):
         os.chmod(cls.folder, 0o755)
         os.mkdir(root)
         os.mkdir(os.path.join(root, "folder"))
+        os.chmod(root, 0o755)
         write(os.path.join(root, "patch.yaml"), MANIFEST)
         write(os.path.join(root, ".secret"), b"secret")
         outside = os.path.join(root, "outside")

@@ -199,6 +199,7 @@ class LoadTest(DirectoryTest):
                 file.truncate(10 << 30)
             except OSError as error:
                 self.skipTest("no sparse files here: %s" % error)
+        os.chmod(self.path, 0o600)
         self.moved_aside("larger")
 
     def test_a_file_that_others_may_write_is_not_believed(self) -> None:

@@ -125,6 +125,7 @@ class Case(unittest.TestCase):
     def write(self, name: str, text: str, mode: int = 0o644) -> None:
         path = os.path.join(self.folder, name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
+        os.chmod(os.path.dirname(path), 0o755)
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
         os.chmod(path, mode)
