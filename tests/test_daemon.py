@@ -698,4 +698,4 @@ class Commands(DaemonCase):
         self.run_once("once")
         with open(self.path("state/policy.json"), encoding="ascii") as stream:
             kept = json.load(stream)
-        self.assertEqual(fetchreply.from_object(kept["answer"]).policy, Policy(patch=False))
+        self.assertEqual(fetchreply.from_object(kept["answer"], []).policy, Policy(patch=False))

@@ -52,13 +52,19 @@ class PolicyTest(unittest.TestCase):
                     policies.from_json(entry)
                 self.assertIn(key, str(caught.exception))
 
-    def test_keys_are_exact(self) -> None:
+    def test_an_absent_key_has_its_default_and_an_unknown_one_is_noted(self) -> None:
         entry = policies.to_json(FULL)
         for key in Policy._fields:
             short = dict(entry)
             del short[key]
-            self.assertRaises(PolicyError, policies.from_json, short)
-        self.assertRaises(PolicyError, policies.from_json, dict(entry, command="reboot"))
+            if key in ("weekdays", "duration"):
+                self.assertRaises(PolicyError, policies.from_json, short)   # patch, splay
+                continue
+            self.assertEqual(policies.from_json(short),
+                             FULL._replace(**{key: getattr(Policy(), key)}), key)
+        notes: List[str] = []
+        self.assertEqual(policies.from_json(dict(entry, turn="1/2"), notes), FULL)
+        self.assertEqual(notes, ["turn"])
         for value in (None, [], "patch", 1, [entry]):
             self.assertRaises(PolicyError, policies.from_json, value)
 

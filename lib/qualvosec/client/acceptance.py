@@ -7,7 +7,6 @@ expiry has passed. A manifest that arrived always replaces it. A change of the
 server or of the host's name drops it.
 """
 
-import json
 import os
 import selectors
 import time
@@ -34,6 +33,7 @@ from qualvosec.client.state import StateError
 from qualvosec.command import FIXED_PATH
 from qualvosec.command import Child
 from qualvosec.command import CommandError
+from qualvosec.contract import shape
 from qualvosec.manifest import window
 from qualvosec.useragent import Token
 
@@ -48,18 +48,20 @@ _ENV = {"PATH": FIXED_PATH, "LC_ALL": "C", "HOME": "/"}
 class Accepted(NamedTuple):
     """An answer that is in force: when, from where and for whom it was accepted."""
 
-    reply: Reply
+    answer: Reply
     accepted: int
     url: str
     fqdn: str
     signers: str = ""   # which state of the signers file vouched for it
+    version: str = ""   # of the program that read the manifest
+    newer: str = ""     # what in it this version does not know
 
     def bound(self) -> Tuple[int, str]:
         """Return serial and hash that the next one has to respect; (0, "") where none signed it.
 
         Anybody may have set the serial of an unsigned manifest, to one that no signer reaches.
         """
-        return (self.reply.serial, self.reply.sha256) if self.signers else (0, "")
+        return (self.answer.serial, self.answer.sha256) if self.signers else (0, "")
 
 
 def _signers(config: Config) -> str:
@@ -84,9 +86,13 @@ def view_of(found: Optional[Accepted], config: Config, fqdn: str, reason: str, n
         return View(None, "unknown", configuration.unnamed(config), "")
     if found is None:
         return View(None, "unknown", reason or "no manifest has arrived yet", fqdn)
-    reply = found.reply
+    reply = found.answer
     if reply.entry != "policy":
         return View(None, reply.entry, "; ".join(reply.faults[:3]), fqdn)
+    if found.newer:
+        # It may say when not to start: this version waits for what it can read itself.
+        return View(reply.policy, "unknown", "the last answer was kept by a later version (%s): "
+                    "waiting for the server's" % found.newer, fqdn)
     age = now - min(found.accepted, now)
     if age > config.max_age:
         return View(reply.policy, "expired", "the server has not answered for %d days"
@@ -101,9 +107,8 @@ def peek(config: Config, fqdn: str) -> Optional[Accepted]:
     """Return what the daemon accepted last, None if that cannot be read. Writes nothing."""
     try:
         path = os.path.join(config.state_dir, cache.NAME)
-        value = json.loads(files.read_bounded(path, cache.MAX_BYTES).decode("ascii"))
-        found = _from_cache(value)
-    except (files.FileError, ValueError, RecursionError):
+        found = _from_cache(shape.parse(files.read_bounded(path, cache.MAX_BYTES)))
+    except (files.FileError, ValueError):
         return None
     return found if (found.url, found.fqdn) == (config.url(), fqdn) else None
 
@@ -131,7 +136,10 @@ class Acceptance:
         value, why = cache.load(self._config.state_dir, os.geteuid())
         if value is not None:
             try:
-                return _from_cache(value)
+                found = _from_cache(value)
+                if found.newer:
+                    log.warning("%s: %s" % (cache.NAME, found.newer))
+                return found
             except ValueError as error:
                 why = "%s: %s: ignored" % (cache.NAME, error)
         if why:
@@ -163,22 +171,22 @@ class Acceptance:
     def entry(self) -> str:
         """Return policy, unlisted or invalid; "" before anything was accepted."""
         found = self._current()
-        return found.reply.entry if found else ""
+        return found.answer.entry if found else ""
 
     def faults(self) -> Tuple[str, ...]:
         """Return the faults of an invalid entry with their places."""
         found = self._current()
-        return found.reply.faults if found else ()
+        return found.answer.faults if found else ()
 
     def serial(self) -> int:
         """Return the serial of the manifest in force, 0 if it has none."""
         found = self._current()
-        return found.reply.serial if found else 0
+        return found.answer.serial if found else 0
 
     def expires(self) -> int:
         """Return the last valid day of the manifest in force as an ordinal, 0 if it has none."""
         found = self._current()
-        return found.reply.expires if found else 0
+        return found.answer.expires if found else 0
 
     # --- asking ----------------------------------------------------------------------------------
 
@@ -187,10 +195,10 @@ class Acceptance:
         return self._child is not None
 
     def _due_at(self, now: int, state: State) -> int:
-        view = self.view(now)
+        view, found = self.view(now), self._current()
         opening = outlook.open_window(view, state, now) or outlook.next_start(view, state, now)
         return pacing.due(self.pace, now, self._config.fetch_interval, self._fqdn,
-                          self._current() is not None, opening.start if opening else None,
+                          found is not None and not found.newer, opening.start if opening else None,
                           state.last.finished)
 
     def due(self, now: int, state: State) -> bool:
@@ -210,17 +218,18 @@ class Acceptance:
             return
         config, found = self._config, self._current()
         serial, sha256 = found.bound() if found else (0, "")
-        if self.distrusted or (found and found.signers != _signers(config)):
-            # Without validators both files come whole and are verified.
+        if found and (self.distrusted or found.signers != _signers(config)
+                      or found.version != paths.VERSION):
+            # Without validators both files come whole, are verified, and read by this version.
             found = None
         agent = useragent.write(paths.VERSION, self._fqdn, token if config.reports() else None)
         request = fetchreply.request_line(
             url=config.url(), fqdn=self._fqdn, user_agent=agent,
-            etag=found.reply.etag if found else "",
-            last_modified=found.reply.last_modified if found else "",
+            etag=found.answer.etag if found else "",
+            last_modified=found.answer.last_modified if found else "",
             serial=serial, sha256=sha256, fresh=bool(self.distrusted),
-            signature_etag=found.reply.signature_etag if found else "",
-            signature_last_modified=found.reply.signature_last_modified if found else "",
+            signature_etag=found.answer.signature_etag if found else "",
+            signature_last_modified=found.answer.signature_last_modified if found else "",
             allowed_signers=config.allowed_signers, audience=config.audience,
             ca_file=config.ca_file, client_cert=config.client_cert, client_key=config.client_key,
             proxy=config.proxy, deadline_s=DEADLINE_S)
@@ -266,20 +275,22 @@ class Acceptance:
         if reply.result == "same" and found is not None:
             self._keep(found._replace(accepted=now))
             return
-        if found is None or found.reply.sha256 != reply.sha256 or found.reply.entry != reply.entry:
+        before = found.answer if found is not None else Reply("")
+        if (before.sha256, before.entry) != (reply.sha256, reply.entry):
             log.info("manifest accepted entry=%s serial=%d" % (reply.entry, reply.serial))
         if reply.entry != "policy":
             log.critical("manifest: this host is %s%s" % (
                 reply.entry, ": " + "; ".join(reply.faults[:3]) if reply.faults else ""))
         self._keep(Accepted(reply, now, self._config.url(), self._fqdn,
-                            _signers(self._config)))
+                            _signers(self._config), paths.VERSION))
 
     def _keep(self, found: Accepted) -> None:
         self._found = found
         try:
             cache.save(self._config.state_dir, {
-                "answer": fetchreply.to_object(found.reply), "accepted": found.accepted,
-                "url": found.url, "fqdn": found.fqdn, "signers": found.signers})
+                "answer": fetchreply.to_object(found.answer), "accepted": found.accepted,
+                "url": found.url, "fqdn": found.fqdn, "signers": found.signers,
+                "version": found.version})
         except StateError as error:
             log.error("%s" % error)
 
@@ -295,16 +306,14 @@ class Acceptance:
             self._child.forget()
 
 
+_ACCEPTED = shape.record(Accepted, answer=fetchreply.from_object, url=shape.text(MAX_ANSWER),
+                         signers=shape.text(MAX_ANSWER))
+
+
 def _from_cache(value: object) -> Accepted:
-    """Check what policy.json holds; raises ValueError."""
-    if not isinstance(value, dict):
-        raise ValueError("is not an object")
-    answer, accepted = value.get("answer"), value.get("accepted")
-    url, fqdn, signers = value.get("url"), value.get("fqdn"), value.get("signers")
-    if not (isinstance(answer, dict) and type(accepted) is int and isinstance(url, str)
-            and isinstance(fqdn, str) and isinstance(signers, str) and len(value) == 5):
-        raise ValueError("does not have the keys of this version")
-    reply = fetchreply.from_object(answer)
-    if reply.result != "new":
+    """Return what _keep() of any version saved; raises ValueError."""
+    notes: shape.Notes = []
+    found: Accepted = _ACCEPTED(value, notes)
+    if found.answer.result != "new":
         raise ValueError("holds no accepted answer")
-    return Accepted(reply, accepted, url, fqdn, signers)
+    return found._replace(newer=shape.told(notes))

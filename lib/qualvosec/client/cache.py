@@ -7,38 +7,36 @@ and fetched again: until then there is no policy, and nothing is patched.
 
 import json
 import os
-from typing import Dict
 from typing import Mapping
-from typing import Optional
 from typing import Tuple
 
 from qualvosec import files
 from qualvosec.client.state import StateError
 from qualvosec.client.state import move_aside
 from qualvosec.client.state import read_own
+from qualvosec.contract import shape
 
 NAME = "policy.json"
 MAX_BYTES = 1 << 17   # the fetch process writes at most 64 KiB; ours adds when and from where
 
 
-def load(directory: str, uid: int) -> Tuple[Optional[Dict[str, object]], str]:
-    """Return (the object that was saved or None, why it was moved aside or "").
+def load(directory: str, uid: int) -> Tuple[object, str]:
+    """Return (what was saved or None, why it was moved aside or "").
 
-    The caller checks the keys, as it does for every line of the fetch process.
+    The caller checks it, as it does every line of the fetch process.
     Raises StateError when the file can be neither read nor moved aside.
     """
     data, why = read_own(directory, NAME, MAX_BYTES, uid)
     if data is None:
         return None, why
     try:
-        value = json.loads(data.decode("ascii"))
-        if type(value) is dict:
-            return value, ""
-        why = "is not an object"
-    except (ValueError, RecursionError) as error:
-        why = str(error)
-    return None, move_aside(os.path.join(directory, NAME), "%s: %s" % (
-        os.path.join(directory, NAME), why))
+        value = shape.parse(data)
+        if type(value) is not dict:
+            raise shape.ShapeError("is not an object")
+        return value, ""
+    except shape.ShapeError as error:
+        path = os.path.join(directory, NAME)
+        return None, move_aside(path, "%s: %s" % (path, error))
 
 
 def drop(directory: str) -> None:

@@ -175,7 +175,7 @@ def _subject(args: argparse.Namespace) -> Tuple[Config, str, fetchreply.Reply]:
     view = acceptance.view_of(found, config, fqdn, "", int(time.time()))
     if view.why == "expired":
         sys.stderr.write("qualvosec: not in force: %s\n" % view.detail)
-    return config, fqdn, found.reply
+    return config, fqdn, found.answer
 
 
 def _found(manifest: Optional[str], config: Config, fqdn: str) -> Accepted:
@@ -267,7 +267,7 @@ def _next(args: argparse.Namespace) -> int:
 def _plan(args: argparse.Namespace) -> int:
     config = _config(args)
     found = acceptance.peek(config, configuration.host_name(config))
-    policy = found.reply.policy if found else None
+    policy = found.answer.policy if found else None
     result = plan.ask(policy or Policy())
     if args.json:
         sys.stdout.write(plan.as_json(result))

@@ -3,25 +3,23 @@
 
 The request is at most 16 KiB, the reply at most 64 KiB, both ASCII. The child
 reads what a web server sent, so the daemon checks its line as if a stranger had
-written it: exact keys, exact types, closed ranges, printable text, parts that
-fit together. The same check reads the accepted reply back from the daemon's
-cache. Resident: neither network nor YAML is imported here.
+written it: exact types, closed ranges, printable text, parts that fit together.
+The same check reads the accepted reply back from the daemon's cache, which another
+version may have written. Resident: neither network nor YAML is imported here.
 """
 
 import json
-from typing import Callable
+from typing import Any
 from typing import Dict
-from typing import List
 from typing import NamedTuple
 from typing import Optional
 from typing import Tuple
 from typing import Union
-from typing import cast
 
+from qualvosec.contract import shape
 from qualvosec.manifest import policy as policies
 from qualvosec.manifest.policy import MAX_ORDINAL
 from qualvosec.manifest.policy import Policy
-from qualvosec.manifest.policy import PolicyError
 
 VERSION = 1
 MAX_REQUEST_BYTES = 16 * 1024
@@ -32,7 +30,6 @@ MAX_FAULT = 300         # characters
 MAX_VALIDATOR = 256
 MAX_SERIAL = 10 ** 18 - 1
 MAX_RETRY_AFTER_S = 6 * 3600
-_MAX_TIME = 1 << 53
 
 
 class LineError(ValueError):
@@ -82,56 +79,36 @@ class Reply(NamedTuple):
     retry_after: int = 0                # seconds the server asked to wait, bounded
 
 
-Check = Callable[[object], bool]
+def _text(most: int) -> shape.Part:
+    return shape.check(lambda value: type(value) is str and len(value) <= most
+                       and value.isprintable(), "is not one printable line of its length")
 
 
-def _word(*allowed: str) -> Check:
-    return lambda value: isinstance(value, str) and value in allowed
+def _ascii(most: int) -> shape.Part:
+    return shape.check(lambda value: type(value) is str and len(value) <= most
+                       and all(" " <= char <= "~" for char in value), "is not such a line in ASCII")
 
 
-def _number(high: int) -> Check:
-    return lambda value: type(value) is int and 0 <= value <= high
-
-
-def _text(limit: int) -> Check:
-    return lambda value: isinstance(value, str) and len(value) <= limit and value.isprintable()
-
-
-def _ascii(limit: int) -> Check:
-    return lambda value: (isinstance(value, str) and len(value) <= limit
-                          and all(" " <= char <= "~" for char in value))
-
-
-def _digest(value: object) -> bool:
-    return isinstance(value, str) and (not value or (
-        len(value) == 64 and not value.strip("0123456789abcdef")))
-
-
-def _faults(value: object) -> bool:
-    return (isinstance(value, list) and len(value) <= MAX_FAULTS
-            and all(_text(MAX_FAULT)(fault) and fault for fault in value))
-
-
-_REQUEST: Dict[str, Check] = {
-    "url": _text(2048), "fqdn": _text(255), "user_agent": _ascii(400),
-    "etag": _ascii(MAX_VALIDATOR), "last_modified": _ascii(MAX_VALIDATOR),
-    "signature_url": _text(2048), "signature_etag": _ascii(MAX_VALIDATOR),
-    "signature_last_modified": _ascii(MAX_VALIDATOR), "allowed_signers": _text(4096),
-    "audience": _text(128), "serial": _number(MAX_SERIAL), "sha256": _digest,
-    "fresh": lambda value: type(value) is bool, "ca_file": _text(4096),
-    "client_cert": _text(4096), "client_key": _text(4096), "proxy": _text(2048),
-    "deadline_s": _number(3600),
-}
-_REPLY: Dict[str, Check] = {
-    "result": _word("new", "same", "failed"), "reason": _text(MAX_REASON),
-    "entry": _word("", "policy", "unlisted", "invalid"),
-    "policy": lambda value: value is None or type(value) is dict, "faults": _faults,
-    "etag": _ascii(MAX_VALIDATOR), "last_modified": _ascii(MAX_VALIDATOR),
-    "signature": _word("", "good", "bad"), "signature_etag": _ascii(MAX_VALIDATOR),
-    "signature_last_modified": _ascii(MAX_VALIDATOR), "serial": _number(MAX_SERIAL),
-    "expires": _number(MAX_ORDINAL), "sha256": _digest, "date": _number(_MAX_TIME),
-    "retry_after": _number(MAX_RETRY_AFTER_S),
-}
+_VALIDATOR, _SERIAL = _ascii(MAX_VALIDATOR), shape.number(0, MAX_SERIAL)
+_SHA256 = shape.check(lambda value: type(value) is str and len(value) in (0, 64)
+                      and not value.strip("0123456789abcdef"), "is not a SHA-256")
+_FAULT = shape.check(lambda value: type(value) is str and 0 < len(value) <= MAX_FAULT
+                     and value.isprintable(), "is not a fault in one line")
+_REQUEST = shape.record(
+    Request, version=VERSION, exact=True, url=_text(2048), fqdn=_text(255),
+    user_agent=_ascii(400), etag=_VALIDATOR, last_modified=_VALIDATOR, signature_url=_text(2048),
+    signature_etag=_VALIDATOR, signature_last_modified=_VALIDATOR, allowed_signers=_text(4096),
+    audience=_text(128), serial=_SERIAL, sha256=_SHA256, ca_file=_text(4096),
+    client_cert=_text(4096), client_key=_text(4096), proxy=_text(2048),
+    deadline_s=shape.number(0, 3600))
+_REPLY = shape.record(
+    Reply, version=VERSION, result=shape.word("new", "same", "failed"), reason=_text(MAX_REASON),
+    entry=shape.word("", "policy", "unlisted", "invalid"),
+    policy=lambda value, notes: None if value is None else policies.from_json(value, notes),
+    faults=shape.list_of(_FAULT, MAX_FAULTS), etag=_VALIDATOR, last_modified=_VALIDATOR,
+    signature=shape.word("", "good", "bad"), signature_etag=_VALIDATOR,
+    signature_last_modified=_VALIDATOR, serial=_SERIAL, expires=shape.number(0, MAX_ORDINAL),
+    sha256=_SHA256, date=shape.number(0), retry_after=shape.number(0, MAX_RETRY_AFTER_S))
 
 
 def request_line(**fields: Union[str, int]) -> bytes:
@@ -143,11 +120,9 @@ def request_line(**fields: Union[str, int]) -> bytes:
 
 
 def parse_request(line: bytes) -> Request:
-    """Read a request; raises LineError."""
-    value = _object(line, MAX_REQUEST_BYTES, "request")
-    _check(value, _REQUEST, "request")
-    del value["v"]
-    return Request(**value)     # type: ignore[arg-type]
+    """Read a request; raises LineError. A wish that this version does not know is refused."""
+    request: Request = _read(_REQUEST, _object(line, MAX_REQUEST_BYTES, "request"), [], "request")
+    return request
 
 
 def reply_line(reply: Reply) -> bytes:
@@ -159,8 +134,13 @@ def reply_line(reply: Reply) -> bytes:
 
 
 def parse_reply(line: bytes) -> Reply:
-    """Read and check a reply; raises LineError."""
-    return from_object(_object(line, MAX_REPLY_BYTES, "reply"))
+    """Read and check a reply; raises LineError, also for a key that this version does not know."""
+    notes: shape.Notes = []
+    reply = from_object(_object(line, MAX_REPLY_BYTES, "reply"), notes)
+    if notes:
+        # The program on disk was replaced: what it says may restrict what this one would do.
+        raise LineError("reply: %s" % shape.told(notes))
+    return reply
 
 
 def to_object(reply: Reply) -> Dict[str, object]:
@@ -172,20 +152,19 @@ def to_object(reply: Reply) -> Dict[str, object]:
     return value
 
 
-def from_object(value: Dict[str, object]) -> Reply:
-    """Check what to_object() wrote, keys, types and sense; raises LineError."""
-    _check(value, _REPLY, "reply")
-    fields = {key: value[key] for key in _REPLY}
-    fields["faults"] = tuple(cast(List[str], value["faults"]))
-    try:
-        if value["policy"] is not None:
-            fields["policy"] = policies.from_json(value["policy"])
-    except PolicyError as error:
-        raise LineError("reply: %s" % error) from None
-    reply = Reply(**fields)     # type: ignore[arg-type]
+def from_object(value: object, notes: shape.Notes) -> Reply:
+    """Check what to_object() of any version wrote, types and sense; raises LineError."""
+    reply: Reply = _read(_REPLY, value, notes, "reply")
     if not _consistent(reply):
         raise LineError("reply: its parts do not fit together")
     return reply
+
+
+def _read(part: shape.Part, value: object, notes: shape.Notes, what: str) -> Any:
+    try:
+        return part(value, notes)
+    except shape.ShapeError as error:
+        raise LineError("%s: %s" % (what, error)) from None
 
 
 def _consistent(reply: Reply) -> bool:
@@ -203,37 +182,9 @@ def _line(value: Dict[str, object]) -> bytes:
     return json.dumps(value, sort_keys=True).encode("ascii") + b"\n"
 
 
-def _check(value: Dict[str, object], checks: Dict[str, Check], what: str) -> None:
-    if value.get("v") != VERSION or type(value.get("v")) is not int:
-        raise LineError("%s: is not of version %d" % (what, VERSION))
-    if set(value) != set(checks) | {"v"}:
-        raise LineError("%s: the keys are not those of a %s" % (what, what))
-    for key, check in checks.items():
-        if not check(value[key]):
-            raise LineError("%s: %s is out of range" % (what, key))
-
-
-def _object(line: bytes, limit: int, what: str) -> Dict[str, object]:
+def _object(line: bytes, limit: int, what: str) -> object:
     if len(line) > limit:
         raise LineError("%s: is longer than %d bytes" % (what, limit))
     if not line.endswith(b"\n") or line.count(b"\n") != 1:
         raise LineError("%s: is not one whole line" % what)
-    try:
-        value = json.loads(line.decode("ascii"), object_pairs_hook=_no_duplicates,
-                           parse_constant=_no_constant, parse_float=_no_constant)
-    except (ValueError, RecursionError):
-        raise LineError("%s: is not JSON as agreed" % what) from None
-    if type(value) is not dict:
-        raise LineError("%s: is not an object" % what)
-    return cast(Dict[str, object], value)
-
-
-def _no_duplicates(pairs: List[Tuple[str, object]]) -> Dict[str, object]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise ValueError("duplicate key")
-    return value
-
-
-def _no_constant(text: str) -> object:
-    raise ValueError("number %s" % text)
+    return _read(lambda data, notes: shape.parse(data), line, [], what)

@@ -120,7 +120,7 @@ def saved(config: Config, state: states.State) -> condition.Situation:
     now = int(time.time())
     fqdn = configuration.host_name(config)
     found = acceptance.peek(config, fqdn)
-    reply = found.reply if found else None
+    reply = found.answer if found else None
     return condition.Situation(
         now=now, started=0, view=acceptance.view_of(found, config, fqdn, "", now), state=state,
         fetch_reason=_silence(config, found.accepted, now) if found else "",

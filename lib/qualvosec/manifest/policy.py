@@ -2,15 +2,17 @@
 """What one host is told to do: the effective policy, after all levels are merged.
 
 A policy is a value. It travels as JSON from the fetch process to the daemon and
-into its cache, and is checked again on each arrival: exact keys, exact types,
-closed ranges. The fetch process is the one that reads what the web server sent,
+into its cache, and is checked again on each arrival: exact types, closed ranges.
+The fetch process is the one that reads what the web server sent,
 so the daemon believes nothing it says about itself.
 """
 
-from typing import Callable
 from typing import Dict
 from typing import NamedTuple
+from typing import Optional
 from typing import Tuple
+
+from qualvosec.contract import shape
 
 MAX_ENTRIES = 500
 MAX_TEXT = 128
@@ -41,97 +43,43 @@ class Policy(NamedTuple):
     groups: Tuple[str, ...] = ()                # group_membership
 
 
-Check = Callable[[str, object], object]
+def _ranges(value: object, notes: shape.Notes) -> object:
+    day = shape.number(1, MAX_ORDINAL)
+    found = shape.list_of(shape.row(day, day), MAX_ENTRIES)(value, notes)
+    if any(first > last for first, last in found):
+        raise shape.ShapeError("has a range that ends before it begins")
+    return found
 
 
-def _boolean(key: str, value: object) -> object:
-    if type(value) is not bool:
-        raise PolicyError("policy: %s is not true or false" % key)
-    return value
+def _sorted(low: int, high: int, but: int = -1) -> shape.Part:
+    numbers = shape.list_of(shape.number(low, high))
+
+    def part(value: object, notes: shape.Notes) -> object:
+        found = numbers(value, notes)
+        if but in found or list(found) != sorted(set(found)):
+            raise shape.ShapeError("has an entry that is out of range, unsorted or twice")
+        return found
+    return part
 
 
-def _reboot(key: str, value: object) -> object:
-    if not isinstance(value, str) or value not in ("never", "always", "required"):
-        raise PolicyError("policy: %s is not never, always or required" % key)
-    return value
+_TEXTS = shape.list_of(shape.text(MAX_TEXT, 1), MAX_ENTRIES)
+_POLICY = shape.record(
+    Policy, reboot=shape.word("never", "always", "required"), weekdays=_sorted(0, 6),
+    hour=shape.number(0, 23), minute=shape.number(0, 59), duration=shape.number(1, 1440),
+    reboot_grace=shape.number(0, 1440), splay=shape.number(0, 1440),
+    weeks=_sorted(-1, 5, 0), freeze=_ranges, catch_up=shape.number(0, 168),
+    only=_TEXTS, exclude=_TEXTS, groups=_TEXTS)
 
 
-def _number(low: int, high: int) -> Check:
-    def check(key: str, value: object) -> object:
-        # bool is an int to Python and never one in a policy.
-        if type(value) is not int or not low <= value <= high:
-            raise PolicyError("policy: %s is not a number from %d to %d" % (key, low, high))
-        return value
-    return check
+def from_json(value: object, notes: Optional[shape.Notes] = None) -> Policy:
+    """Return the policy that to_json() wrote; raises PolicyError for anything else.
 
-
-def _list(key: str, value: object) -> Tuple[object, ...]:
-    if type(value) is not list or len(value) > MAX_ENTRIES:
-        raise PolicyError("policy: %s is not a list of at most %d entries" % (key, MAX_ENTRIES))
-    return tuple(value)
-
-
-def _numbers(allowed: Tuple[int, ...]) -> Check:
-    def check(key: str, value: object) -> object:
-        entries = _list(key, value)
-        numbers = [entry for entry in entries if isinstance(entry, int) and entry in allowed]
-        if len(numbers) != len(entries) or any(type(entry) is bool for entry in entries):
-            raise PolicyError("policy: %s has an entry that is out of range" % key)
-        if numbers != sorted(set(numbers)):
-            raise PolicyError("policy: %s is not sorted or has an entry twice" % key)
-        return entries
-    return check
-
-
-def _texts(key: str, value: object) -> object:
-    entries = _list(key, value)
-    for entry in entries:
-        if not isinstance(entry, str) or not 0 < len(entry) <= MAX_TEXT:
-            raise PolicyError("policy: %s has an entry that is not text of 1 to %d characters"
-                              % (key, MAX_TEXT))
-    return entries
-
-
-def _ranges(key: str, value: object) -> object:
-    result = []
-    for entry in _list(key, value):
-        pair = _list(key, entry)
-        if len(pair) != 2:
-            raise PolicyError("policy: %s has an entry that is not a pair of days" % key)
-        first, last = (_number(1, MAX_ORDINAL)(key, day) for day in pair)
-        if first > last:   # type: ignore[operator]
-            raise PolicyError("policy: %s has a range that ends before it begins" % key)
-        result.append((first, last))
-    return tuple(result)
-
-
-_CHECKS: Dict[str, Check] = {
-    "patch": _boolean,
-    "reboot": _reboot,
-    "weekdays": _numbers((0, 1, 2, 3, 4, 5, 6)),
-    "hour": _number(0, 23),
-    "minute": _number(0, 59),
-    "duration": _number(1, 1440),
-    "reboot_grace": _number(0, 1440),
-    "splay": _number(0, 1440),
-    "weeks": _numbers((-1, 1, 2, 3, 4, 5)),
-    "freeze": _ranges,
-    "catch_up": _number(0, 168),
-    "security_only": _boolean,
-    "only": _texts,
-    "exclude": _texts,
-    "groups": _texts,
-}
-
-
-def from_json(value: object) -> Policy:
-    """Return the policy that to_json() wrote; raises PolicyError for anything else."""
-    if type(value) is not dict:
-        raise PolicyError("policy: is not an object")
-    if set(value) != set(_CHECKS):
-        raise PolicyError("policy: the keys are not those of a policy")
-    fields = {key: check(key, value[key]) for key, check in _CHECKS.items()}
-    policy = Policy(**fields)   # type: ignore[arg-type]
+    What of it is newer than this version is appended to the notes.
+    """
+    try:
+        policy: Policy = _POLICY(value, [] if notes is None else notes)
+    except shape.ShapeError as error:
+        raise PolicyError("policy: %s" % error) from None
     if policy.splay > policy.duration:
         raise PolicyError("policy: splay is longer than duration")
     if policy.patch and not policy.weekdays:
