@@ -187,7 +187,7 @@ DEFENCES = (
             "            write_all(fd, data)\n",
             ("test_files.Writing.test_data_is_on_disk_before_the_name_changes",)),
     Defence("T15", "the commit is recorded before it begins", HELPER + "transaction.py",
-            'self._phase("commit", committed=True)', 'self._phase("commit")',
+            'self._phase("commit", committed=True, ', 'self._phase("commit", ',
             ("test_transaction.Upgrades."
              "test_commit_is_durable_before_the_package_manager_starts",)),
     Defence("T16", "a run has a unit of its own", HELPER + "managers/system.py",

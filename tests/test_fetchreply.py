@@ -179,7 +179,7 @@ class Resident(unittest.TestCase):
         modules = set(done.communicate()[0].decode().split())
         self.assertIn("qualvosec.client.fetchreply", modules)
         for name in ("ssl", "urllib", "urllib.request", "http", "http.client", "email", "hashlib",
-                     "tempfile", "logging", "argparse", "random", "shutil", "pathlib",
+                     "tempfile", "argparse", "random", "shutil", "pathlib",
                      "qualvosec.yamlsubset", "qualvosec.download"):
             self.assertNotIn(name, modules)
 
