@@ -115,7 +115,8 @@ def enabled(box: container.Container) -> List[str]:
 
 def install(box: container.Container) -> None:
     """Install and look around."""
-    good(box, "sh", "-c", "apt-get install -y /srv/old/qualvosec*.deb")
+    said = good(box, "sh", "-c", "apt-get install -y /srv/old/qualvosec*.deb")
+    packages_rpm.names_next_steps(box, said)
     show("programs start from their places",
          good(box, "qualvosec", "--version").startswith("qualvosec "))
     line = good(box, "getent", "passwd", "qualvosec")
@@ -296,7 +297,8 @@ def remove(box: container.Container) -> None:
          box.read("/etc/qualvosec/qualvosec.conf") == packages_rpm.CONFIG)
     show("removal leaves no module and no bytecode",
          not os.path.exists(box.path("/usr/share/qualvosec")))
-    good(box, "sh", "-c", "apt-get install -y /srv/new/qualvosec*.deb")
+    said = good(box, "sh", "-c", "apt-get install -y /srv/new/qualvosec*.deb")
+    show("installed again, nothing is left to do", "steps are left" not in said, said)
     show("installed again, what was enabled still is",
          enabled(box) == ["enabled"] * 4, str(enabled(box)))
     good(box, "systemctl", "disable", "--now", "qualvosec-once.timer")

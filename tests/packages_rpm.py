@@ -139,6 +139,17 @@ def state(box: container.Container) -> Dict[str, Any]:
     return dict(json.loads(done.out)) if done.returncode == 0 else {}
 
 
+def names_next_steps(box: container.Container, said: str) -> None:
+    """Show that whoever has installed client and server is told what is left to do."""
+    for service in ("qualvosec", "qualvosec-server"):
+        steps = said.partition("%s: two steps are left" % service)[2].splitlines()[1:3]
+        show("%s names the next two steps" % service, [step.split()[0] for step in steps] == [
+            "1.", "2."] and steps[1].endswith("systemctl enable --now " + service), said)
+    told = box.run(["qualvosec", "status"]).out
+    show("status names them, too", "; next: server: is still that of the sample" in told
+         and "; then: systemctl enable --now qualvosec" in told, told)
+
+
 def pid(box: container.Container) -> str:
     """The process of the daemon."""
     return good(box, "systemctl", "show", "-p", "MainPID", "qualvosec.service")
@@ -280,7 +291,8 @@ def booted(packages: str, newer: str, work: str) -> None:
 
 def life(box: container.Container) -> None:
     """Install by dnf, with every dependency; configure; start; ask."""
-    good(box, "dnf", "install", "-y", *NAMES[:3])
+    said = good(box, "dnf", "install", "-y", *NAMES[:3])
+    names_next_steps(box, said)
     show("dnf installs the client and what it needs", good(
         box, "rpm", "-V", *NAMES) == "")
     show("nothing is enabled or started but by the administrator or a preset",
