@@ -170,7 +170,7 @@ class StatusLine(unittest.TestCase):
         self.assertEqual(len(steps), 3, told)
         self.assertEqual(steps[0], "; next: server: is still that of the sample: write yours into "
                                    "/etc/q.conf")
-        self.assertIn("set fqdn: write the line", steps[1])
+        self.assertRegex(steps[1], '^write the line "fqdn: .*", with your own domain, into /etc/q')
         self.assertEqual(steps[2], start)
         self.assertEqual(statusline.unstarted(fresh._replace(server="https://p.example.net"),
                                               "a.example.net", start), "; next: " + start)

@@ -306,9 +306,14 @@ def host_name(config: Config, nodename: Callable[[], str] = _nodename,
 
 
 def unnamed(config: Config, nodename: Callable[[], str] = _nodename) -> str:
-    """Return what to say and do where host_name() is empty, with the line to write."""
+    """Return what to say and do where host_name() is empty."""
+    return "this host has no name that can be trusted: set fqdn: " + naming(config, nodename)
+
+
+def naming(config: Config, nodename: Callable[[], str] = _nodename) -> str:
+    """Return the line to write where host_name() is empty, and its file."""
     label = nodename().split(".")[0].lower()
     if not is_host_name(label) or host.is_loopback(label):
         label = "web01"
-    return ("this host has no name that can be trusted: set fqdn: write the line "
-            "\"fqdn: %s.example.org\", with your own domain, into %s" % (label, config.path))
+    return "write the line \"fqdn: %s.example.org\", with your own domain, into %s" % (
+        label, config.path)

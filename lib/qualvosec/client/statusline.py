@@ -80,7 +80,7 @@ def unstarted(config: Config, fqdn: str, start: str) -> str:
     if config.server == configuration.SAMPLE_SERVER:
         steps.append("server: is still that of the sample: write yours into %s" % config.path)
     if not fqdn:
-        steps.append(configuration.unnamed(config))
+        steps.append(configuration.naming(config))
     return "; next: " + "; then: ".join(steps + [start])
 
 
