@@ -115,6 +115,24 @@ class Runs(EngineCase):
         self.settled(self.engine())
         self.assertEqual(len(self.edge.calls("upgrade")), 1)
 
+    def test_what_a_later_helper_says_is_logged_once_and_the_outcome_with_its_numbers(self) -> None:
+        policy = self.open_now()
+        self.edge.publish(policy)
+        name = self.window_now(policy)
+        self.edge.answer("upgrade", window=name, outcome="held", unpacked=3, upgraded=[],
+                         upgraded_count=900, kept_count=None, pending=None)
+        engine = self.engine()
+        self.until(engine, lambda: engine.state.last.outcome)
+        for _ in range(5):
+            engine.tick()
+        said = [line for line in self.said if "held" in line or "newer" in line]
+        self.assertEqual(len([line for line in said if line.endswith(
+            "helper: newer than this version: unpacked, outcome is held")]), 1, said)
+        line, = [line for line in said if "outcome window=%s" % name in line]
+        self.assertIn("outcome=held upgraded=900 kept=? pending=?", line)
+        self.assertEqual((engine.snapshot().healthy, engine.state.last.upgraded), (True, 900))
+        self.assertIn("held", engine.snapshot().reasons[0])
+
     def test_state_is_on_disk_before_the_helper_is_called(self) -> None:
         policy = self.open_now()
         self.edge.publish(policy)
