@@ -56,6 +56,7 @@ DEBS = [
     Deb("qv-phased", "1.0"), Deb("qv-phased", "2.0", MAIN),
     Deb("qv-conf", "1.0", conffile="one"), Deb("qv-conf", "2.0", MAIN, conffile="two"),
     Deb("qv-bad", "1.0"), Deb("qv-bad", "2.0", MAIN, postinst="echo no; exit 1"),
+    Deb("qv-behind", "1.0"), Deb("qv-behind", "2.0", MAIN, ("Depends: qv-bad (>= 2.0)",)),
     Deb("qv-slow", "1.0"),
     Deb("qv-slow", "2.0", MAIN, postinst="while [ -e /srv/wait ]; do sleep 0.2; done"),
     Deb("qv-big", "1.0", count=10), Deb("qv-big", "2.0", MAIN, count=3000),

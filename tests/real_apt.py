@@ -268,6 +268,18 @@ class RealApt(realhost.RealHost):
         self.assertEqual(again["status"], "refused")
         self.assertIn("not clean", again["reason"])
 
+    def test_what_was_only_unpacked_is_pending_and_not_upgraded(self) -> None:
+        self.publish("qv-bad", "qv-behind", "qv-plain")
+        record = self.upgrade()
+        states = dict(line.split(" ", 1) for line in self.chroot(
+            "dpkg-query", "-W", "-f=${Package} ${Version} ${db:Status-Abbrev}\\n",
+            "qv-bad", "qv-behind", "qv-plain").splitlines())
+        self.assertEqual(states, {"qv-bad": "2.0 iF ", "qv-behind": "2.0 iU ",
+                                  "qv-plain": "2.0 ii "})
+        self.assertEqual((record["upgraded"], record["upgraded_count"], record["kept_count"],
+                          record["pending"], record["outcome"], record["clean"]),
+                         ([["qv-plain", "1.0", "2.0"]], 1, 0, 2, "failed", False))
+
     def test_run_killed_while_unpacking_is_interrupted_and_repaired(self) -> None:
         self.publish("qv-big", "qv-plain")
         process = self.start(**self.request())
@@ -343,6 +355,8 @@ class RealApt(realhost.RealHost):
         record = self.upgrade()
         self.assertEqual((record["outcome"], record["committed"]), ("failed", False))
         self.assertIn("apt-get update", record["reason"])
+        self.assertEqual((record["upgraded_count"], record["kept_count"], record["pending"]),
+                         (0, None, None))
         self.assertEqual(self.changed(), {})
 
     def test_hostile_names_install_and_remove_nothing(self) -> None:

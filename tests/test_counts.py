@@ -221,6 +221,12 @@ class Host(unittest.TestCase):
                          packages.text(reply.told)):    # type: ignore[arg-type]
                 self.assertIn(word, text)
 
+    def test_an_outcome_of_a_later_root_is_no_success_and_counts_by_its_commit(self) -> None:
+        for committed in (False, True):
+            state = situation(told(outcome="held", committed=committed, upgraded_count=0)).state
+            self.assertEqual((len(state.consumed), state.success, state.last.outcome),
+                             (int(committed), 0, "held"))
+
     def test_a_reboot_word_of_a_later_root_is_shown_and_a_warning(self) -> None:
         for word in NEWER:
             s = situation(told(reboot=word, upgraded_count=1, kept_count=0))
