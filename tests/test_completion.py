@@ -62,7 +62,7 @@ class Completion(unittest.TestCase):
                          ["qualvosec", "qualvosec-admin", "qualvosec-server"])
 
     def test_offers_every_command_and_option_that_the_programs_take_and_no_other(self) -> None:
-        parsers = {"qualvosec": client._parser(argparse.ArgumentParser),
+        parsers = {"qualvosec": client._parser(),
                    "qualvosec-admin": admin._parser(), "qualvosec-server": server.arguments()}
         for program, parser in parsers.items():
             self.assertEqual(set(self.ask(program, "")), options(parser), program)
@@ -73,7 +73,9 @@ class Completion(unittest.TestCase):
 
     def test_options_before_the_command_do_not_hide_it(self) -> None:
         self.assertEqual(self.ask("qualvosec", "-c", "once", "reset", "c"), ["clock"])
-        self.assertEqual(self.ask("qualvosec", "-c", "x", "st"), ["status"])
+        for words in (["-c", "x"], ["-cx"], ["--config", "x"], ["--config", "=", "x"]):
+            self.assertEqual(self.ask("qualvosec", *(words + ["st"])), ["status"], words)
+            self.assertEqual(self.ask("qualvosec-admin", *(words + ["sho"])), ["show"], words)
 
     def test_files_and_directories_are_offered_where_they_are_taken(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -81,7 +83,14 @@ class Completion(unittest.TestCase):
             with open(os.path.join(folder, "patch.yaml"), "w", encoding="utf-8"):
                 pass
             both = ["patch.yaml", "patching"]
-            self.assertEqual(sorted(self.ask("qualvosec", "-c", "pa", cwd=folder)), both)
+            for start in (["qualvosec"], ["qualvosec", "status"], ["qualvosec-admin"],
+                          ["qualvosec-admin", "list"], ["qualvosec-server"]):
+                # bash takes --config=FILE for three words.
+                for form in (["-c", "pa"], ["--config", "pa"], ["--config", "=", "pa"],
+                             ["--config", "="]):
+                    self.assertEqual(sorted(self.ask(*(start + form), cwd=folder)), both)
+                self.assertEqual(sorted(self.ask(*(start + ["-cpa"]), cwd=folder)),
+                                 ["-c" + name for name in both])
             self.assertEqual(sorted(self.ask("qualvosec-admin", "check", "pa", cwd=folder)), both)
             self.assertEqual(self.ask("qualvosec-server", "--root", "pa", cwd=folder),
                              ["patching"])

@@ -60,11 +60,17 @@ class EditingCase(Case):
         return mock.patch("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode("utf-8"))))
 
     def refused(self, words, code, command, *argv):
-        """The command fails with one line that has these words, and leaves the file alone."""
+        """The command fails with one line that has these words, and leaves the file alone.
+
+        Where the command line is wrong its usage stands above that line.
+        """
         found, out, err = self.edit(command, *argv)
         self.assertEqual((found, out), (code, ""), err)
-        self.assertIn(words, err)
-        self.assertEqual(len(err.splitlines()), 1, err)
+        lines = err.splitlines()
+        self.assertIn(words, lines[-1])
+        if lines[1:]:
+            self.assertTrue(err.startswith("usage: qualvosec-admin %s " % command), err)
+            self.assertEqual(len([line for line in lines if line[:1] != " "]), 2, err)
         self.assertEqual(self.content(), FLEET)
 
 

@@ -94,7 +94,9 @@ class ListTest(FleetCase):
     def test_a_status_that_no_host_can_have_is_a_usage_error_not_an_empty_table(self):
         for word in ("orphand", "o", "seen", ""):
             code, out, err = self.run_admin("list", "--status", word)
-            self.assertEqual((code, out, len(err.splitlines())), (2, "", 1), word)
+            self.assertEqual((code, out), (2, ""), word)
+            self.assertTrue(err.startswith("usage: qualvosec-admin list "), err)
+            self.assertEqual(err.count("\nqualvosec-admin: --status: "), 1, err)
         for word in ("orphaned", "unhealthy", "unhealthy: veto", "ok, reboot due", "unsupported"):
             code, out, err = self.run_admin("list", "--status", word)
             self.assertEqual((code, len(out.splitlines())), (0, 2), word)
@@ -165,7 +167,9 @@ class ListTest(FleetCase):
     def test_what_is_no_time_is_a_usage_error(self):
         for text in ("yesterday", "2026-13-01", "2026-02-30", "7", "7y", "0000-01-01"):
             code, out, err = self.run_admin("list", "--since", text)
-            self.assertEqual((code, out, len(err.splitlines())), (2, "", 1), text)
+            self.assertEqual((code, out), (2, ""), text)
+            self.assertTrue(err.startswith("usage: qualvosec-admin list "), err)
+            self.assertEqual(err.count("\nqualvosec-admin: --since: "), 1, err)
 
     def test_colour_is_for_a_terminal_that_wants_it_alone(self):
         try:

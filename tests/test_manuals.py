@@ -43,6 +43,8 @@ from tests import mdoc
 OPTION = re.compile(r"(?<![\w-])--?[A-Za-z][\w-]*")
 LINKED = re.compile(r"^\.Xr (\S+) (\d)", re.M)
 BLANK = "[general]\n"
+# What each command takes, and a page tells once.
+EVERYWHERE = {"-h", "--help", "-c", "--config"}
 
 
 def run(program: str, *words: str, data: bytes = b"") -> Tuple[int, str]:
@@ -122,15 +124,15 @@ class Options(unittest.TestCase):
             if name == "policy":
                 self.assertEqual(explained, set())
                 continue
-            self.assertEqual(explained | {"-h", "--help"},
+            self.assertEqual(explained | EVERYWHERE,
                              options_of_help(run("qualvosec", name, "--help")[1]), name)
-        self.assertEqual(shared - {"-n", "--count"} | {"-h", "--help"},
+        self.assertEqual(shared - {"-n", "--count"} | EVERYWHERE,
                          options_of_help(run("qualvosec", "policy", "--help")[1]))
 
     def test_every_option_and_command_of_the_admin_tool_is_in_its_page_and_no_other(self) -> None:
         page = "qualvosec-admin.8"
         top = options_of(mdoc.items(page, "DESCRIPTION"))
-        everywhere = {"-h", "--help", "--manifest"}
+        everywhere = EVERYWHERE | {"--manifest"}
         self.assertEqual(top - {"--manifest"},
                          options_of_help(run("qualvosec-admin", "--help")[1]))
         offered = self.commands(page, "qualvosec-admin")
@@ -170,7 +172,8 @@ class Options(unittest.TestCase):
                 self.assertEqual(found[0], code, found)
                 self.assertIn(missing, found[1])
                 self.assertEqual("cannot start" in found[1], not words, found)
-            self.assertEqual(run("qualvosec", option), (2, daemon.USAGE))
+            self.assertEqual(run("qualvosec", option), (
+                2, "%squalvosec: %s: needs the name of a FILE\n" % (daemon.USAGE, option)))
 
     def test_what_reset_takes_is_explained(self) -> None:
         item = [item for item in mdoc.items("qualvosec.8", "COMMANDS")
@@ -179,7 +182,7 @@ class Options(unittest.TestCase):
         self.assertIn("{%s}" % ",".join(item.named("Cm")[1:]), run("qualvosec", "reset", "-h")[1])
 
     def test_examples_are_command_lines_that_the_programs_take(self) -> None:
-        parsers = {"qualvosec": client_commands._parser(client_commands._StatusParser),
+        parsers = {"qualvosec": client_commands._parser(),
                    "qualvosec-admin": admin_commands._parser(),
                    "qualvosec-server": server_main.arguments()}
         tried = 0

@@ -6,7 +6,6 @@ manifest, a log that cannot be read, a host that is not listed), 2 usage or conf
 Everything printed is safe for a terminal, whatever stands in manifest and logs.
 """
 
-import argparse
 import importlib
 import os
 import sys
@@ -27,7 +26,7 @@ from qualvosec.admin.terminal import OutputError
 from qualvosec.admin.terminal import Terminal
 from qualvosec.admin.terminal import UsageError
 from qualvosec.admin.terminal import width_of
-from qualvosec.safetext import safe
+from qualvosec.usage import Parser
 
 # Loaded by name, because what all of them need takes longer to load than most commands take.
 MODULES = (("listing", ("list", "orphans", "status", "metrics", "report", "adopt")),
@@ -35,22 +34,17 @@ MODULES = (("listing", ("list", "orphans", "status", "metrics", "report", "adopt
            ("timetable", ("next",)), ("signing", ("sign",)))
 
 
-def _parser(argv: Sequence[str] = ()) -> argparse.ArgumentParser:
+def _parser(argv: Sequence[str] = ()) -> Parser:
     """Return a parser that knows the modules of all commands in argv; all, if there is none."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="qualvosec-admin", description="See which hosts are alive and patched, and check the "
         "manifest before it is published. See qualvosec-admin(8).")
     parser.add_argument("--version", action="version", version="qualvosec-admin " + paths.VERSION)
-    parser.add_argument("-c", "--config", dest="config", metavar="FILE", default="",
-                        help="configuration (default: %s)"
-                        % os.path.join(paths.CONFIG_DIR, source.CONFIG_NAME))
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    commands.required = True
+    parser.take_config("configuration (default: %s)"
+                       % os.path.join(paths.CONFIG_DIR, source.CONFIG_NAME))
 
-    def add(name: str, action: Action, text: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=text, description=text.capitalize() + ".")
-        command.add_argument("-c", "--config", metavar="FILE", default=argparse.SUPPRESS,
-                             help=argparse.SUPPRESS)
+    def add(name: str, action: Action, text: str) -> Parser:
+        command = parser.command(name, text, NAGIOS_UNKNOWN if name == "status" else USAGE)
         command.add_argument("--manifest", metavar="FILE|URL", default="",
                              help="the manifest, instead of the configured one")
         command.set_defaults(action=action)
@@ -62,18 +56,6 @@ def _parser(argv: Sequence[str] = ()) -> argparse.ArgumentParser:
     return parser
 
 
-def _options(argv: Sequence[str]) -> argparse.Namespace:
-    """Parse the command line; words may stand behind options where a command takes several."""
-    parser = _parser(argv)
-    options, rest = parser.parse_known_args(argv)
-    if rest and (not hasattr(options, "words")
-                 or any(len(word) > 1 and word.startswith("-") for word in rest)):
-        parser.error("unrecognized arguments: %s" % safe(" ".join(rest)))
-    if rest:
-        options.words.extend(rest)
-    return options
-
-
 def main(argv: Sequence[str], out: Optional[TextIO] = None, err: Optional[TextIO] = None,
          clock: Callable[[], float] = time.time) -> int:
     """Run one command; returns the exit code."""
@@ -83,17 +65,18 @@ def main(argv: Sequence[str], out: Optional[TextIO] = None, err: Optional[TextIO
     out = out or sys.stdout
     err = err or sys.stderr
     try:
-        options = _options(argv)
+        options = _parser(argv).read(argv)
     except SystemExit as stop:
         # argparse has printed its usage, help or version already.
-        wrong = stop.code if isinstance(stop.code, int) else USAGE
-        return NAGIOS_UNKNOWN if wrong and "status" in argv else wrong
+        return stop.code if isinstance(stop.code, int) else USAGE
     terminal = Terminal(out, err, int(clock()), width_of(out))
     try:
         code: int = options.action(options, terminal)
         terminal.end()
         return code
     except UsageError as error:
+        if error.of_words:
+            options.parser.print_usage(err)
         terminal.warn(str(error))
         return USAGE
     except OutputError as error:

@@ -6,6 +6,7 @@ options stand in for each key, so the file is only needed where they are not
 given.
 """
 
+import os
 import shlex
 from typing import NamedTuple
 from typing import Tuple
@@ -43,12 +44,10 @@ class Config(NamedTuple):
 
 
 def read(path: str) -> Config:
-    """Read and check a configuration file; raises ConfigError.
-
-    The __cause__ is a files.FileError when there is no such file.
-    """
+    """Read and check a configuration file; raises ConfigError."""
     try:
-        return from_text(files.read_bounded(path, MAX_CONFIG).decode("utf-8"))
+        # An administrator may link the file; what the link names is checked.
+        return from_text(files.read_bounded(os.path.realpath(path), MAX_CONFIG).decode("utf-8"))
     except files.FileError as error:
         raise ConfigError(str(error)) from error
     except UnicodeDecodeError:

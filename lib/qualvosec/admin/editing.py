@@ -39,6 +39,7 @@ from qualvosec.manifest.entrytext import Value
 from qualvosec.manifest.window import host_zone
 from qualvosec.manifest.window import local_day
 from qualvosec.safetext import safe
+from qualvosec.usage import Parser
 
 MAX_NAMES_BYTES = 16 << 20
 
@@ -86,8 +87,7 @@ def register(add: Add) -> None:
     setter.add_argument("--group", metavar="GROUP", help="all hosts of a group")
 
 
-def _words(command: argparse.ArgumentParser, number: str,
-           fields: str = "|FIELD=VALUE") -> argparse.ArgumentParser:
+def _words(command: Parser, number: str, fields: str = "|FIELD=VALUE") -> Parser:
     command.add_argument("words", metavar="FQDN" + fields, nargs=number, help="hosts, - to read "
                          "them from stdin%s" % (", and fields" if fields else ""))
     command.add_argument("--dry-run", action="store_true",
@@ -215,7 +215,7 @@ def _local_place(settings: config.Config) -> str:
     if not place or place == "-" or place.startswith(("http://", "https://")):
         raise UsageError("manifest: %s: an edit needs the local file: give --manifest FILE or set "
                          "manifest in the configuration"
-                         % ("is not set" if not place else "is not a file here"))
+                         % ("is not set" if not place else "is not a file here"), of_words=False)
     return place
 
 

@@ -87,7 +87,7 @@ def clock(text: str) -> Dict[str, Value]:
     hour, sign, minute = text.partition(":")
     numbers = [_number(part, limit) for part, limit in ((hour, 23), (minute, 59))]
     if not sign or None in numbers:
-        raise UsageError("%s: is not a time of day: write it as 03:15" % safe(text, 60))
+        raise UsageError("--time: %s: is not a time of day: write it as 03:15" % safe(text, 60))
     return {"hour": numbers[0], "minute": numbers[1]}
 
 
@@ -105,8 +105,8 @@ def weekdays(texts: Sequence[str]) -> Value:
         found = [number for number, day in enumerate(DAYS)
                  if word in (str(number), day, day[:3])]
         if not found:
-            raise UsageError("%s: is not a day: use 0 (Monday) to 6 or an English day name"
-                             % safe(text, 60))
+            raise UsageError("--weekday: %s: is not a day: use 0 (Monday) to 6 or an English day "
+                             "name" % safe(text, 60))
         days.extend(found)
     unique: List[int] = sorted(set(days))
     return unique[0] if len(unique) == 1 else unique

@@ -79,7 +79,7 @@ def _with_logs(settings: config.Config) -> config.Config:
     if not settings.log_file_path:
         raise UsageError("log_file_path: there is no %s: give --log FILE or set it in %s"
                          % (" and no ".join(config.USUAL_LOGS),
-                            os.path.join(paths.CONFIG_DIR, source.CONFIG_NAME)))
+                            os.path.join(paths.CONFIG_DIR, source.CONFIG_NAME)), of_words=False)
     return settings
 
 

@@ -35,6 +35,7 @@ from qualvosec.admin.terminal import count
 from qualvosec.manifest import window
 from qualvosec.manifest.schema import fold
 from qualvosec.safetext import safe
+from qualvosec.usage import Parser
 
 NAGIOS_OK, NAGIOS_WARNING, NAGIOS_CRITICAL = 0, 1, 2
 FORMATS = ("table", "wide", "json", "csv")
@@ -78,7 +79,7 @@ def register(add: Add) -> None:
                          only=[], exclude=[])
 
 
-def _logs(command: argparse.ArgumentParser) -> argparse.ArgumentParser:
+def _logs(command: Parser) -> Parser:
     command.add_argument("--log", metavar="FILE", nargs="+", action="append",
                          help="access logs, plain or compressed, or globs")
     return command
@@ -229,7 +230,8 @@ def _spare_inputs(path: str, settings: config.Config) -> None:
     logs, _ = logfile.expand(settings.log_file_path)
     for read in logs + [settings.source()]:
         if os.path.exists(path) and os.path.exists(read) and os.path.samefile(path, read):
-            raise UsageError("%s: is what is read: name another file to write" % path)
+            raise UsageError("%s: is what is read: name another file to write" % path,
+                             of_words=False)
 
 
 def _put(path: str, text: str, terminal: Terminal) -> None:

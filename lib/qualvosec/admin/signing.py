@@ -76,10 +76,11 @@ def sign(options: argparse.Namespace, terminal: Terminal) -> int:
     key = options.key or settings.key
     if not key:
         raise UsageError("key: is not set: give --key FILE or set it in %s"
-                         % os.path.join(paths.CONFIG_DIR, source.CONFIG_NAME))
+                         % os.path.join(paths.CONFIG_DIR, source.CONFIG_NAME), of_words=False)
     place = settings.source()
     if not os.path.isfile(place):
-        raise UsageError("%s: is not a local file: give --manifest FILE" % (place or "manifest"))
+        raise UsageError("%s: is not a local file: give --manifest FILE" % (place or "manifest"),
+                         of_words=False)
     try:
         lock = turns.take(os.path.realpath(place), terminal)
     except files.FileError as error:

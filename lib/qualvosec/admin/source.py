@@ -34,10 +34,8 @@ def settings(options: argparse.Namespace) -> config.Config:
     try:
         found = config.read(path)
     except config.ConfigError as error:
-        cause = error.__cause__
-        is_missing = isinstance(getattr(cause, "__cause__", None), FileNotFoundError)
-        if options.config or not is_missing:
-            raise UsageError(str(error)) from None
+        if options.config or os.path.lexists(path):
+            raise UsageError(str(error), of_words=False) from None
         found = config.Config()
     if options.manifest:
         found = found._replace(manifest=options.manifest)
@@ -52,7 +50,7 @@ def load(settings: config.Config) -> Manifest:
     place = settings.source()
     if not place:
         raise UsageError("manifest: is not set: give --manifest FILE or set it in %s"
-                         % os.path.join(paths.CONFIG_DIR, CONFIG_NAME))
+                         % os.path.join(paths.CONFIG_DIR, CONFIG_NAME), of_words=False)
     try:
         if place == "-":
             return Manifest("stdin", read_stdin(MAX_MANIFEST_BYTES))

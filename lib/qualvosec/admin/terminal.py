@@ -15,6 +15,7 @@ from typing import Optional
 from typing import TextIO
 
 from qualvosec.safetext import safe
+from qualvosec.usage import Parser
 
 DONE, FAILED, USAGE = 0, 1, 2
 # To monitoring 1 is a warning and 2 is critical: `status` says this of what cannot be told.
@@ -26,7 +27,11 @@ class AdminError(Exception):
 
 
 class UsageError(AdminError):
-    """The command line or the configuration is not complete."""
+    """The command line is wrong or, not `of_words`, the configuration is not complete."""
+
+    def __init__(self, text: str, of_words: bool = True) -> None:
+        super().__init__(text)
+        self.of_words = of_words
 
 
 class OutputError(AdminError):
@@ -75,7 +80,7 @@ def _whole(act: Callable[[], None]) -> None:
 
 Action = Callable[[argparse.Namespace, Terminal], int]
 # add(name, action, help): a parser that knows -c and --manifest already
-Add = Callable[[str, Action, str], argparse.ArgumentParser]
+Add = Callable[[str, Action, str], Parser]
 
 
 def width_of(out: TextIO) -> Optional[int]:

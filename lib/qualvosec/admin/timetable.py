@@ -175,7 +175,7 @@ def show_next(options: argparse.Namespace, terminal: Terminal) -> int:
             _tell_of_expiry(found.header.expires, terminal, table, zone)
         _comment(options, terminal, table, hosts, now, zone)
     except window.WindowError as error:
-        raise UsageError(str(error)) from None
+        raise UsageError("--%s" % error if options.timezone else str(error)) from None
     finally:
         _restore(before)
     return DONE if len(hosts) == len(chosen) and not wrong else FAILED

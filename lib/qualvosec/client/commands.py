@@ -15,7 +15,6 @@ from typing import Dict
 from typing import List
 from typing import Optional
 from typing import Tuple
-from typing import Type
 
 from qualvosec import command
 from qualvosec import download
@@ -45,7 +44,10 @@ from qualvosec.manifest import signature
 from qualvosec.manifest import window
 from qualvosec.manifest.policy import Policy
 from qualvosec.safetext import safe
+from qualvosec.usage import Parser
 
+DEFAULT_FILE = os.path.join(paths.CONFIG_DIR, "qualvosec.conf")
+UNKNOWN = 3     # to a monitoring system 2 is critical
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -59,13 +61,13 @@ class CommandFailed(Exception):
 
 def main(argv: List[str]) -> int:
     """Run one sub-command and return its exit status."""
-    args = _parser(_StatusParser if "status" in argv else argparse.ArgumentParser).parse_args(argv)
+    args = _parser().read(argv)
     try:
         code = int(_COMMANDS[args.command](args))
         sys.stdout.flush()
         return code
     except (ConfigError, window.WindowError) as error:
-        return _complain(error, 3 if args.command == "status" else 2)
+        return _complain(error, UNKNOWN if args.command == "status" else 2)
     except (StartError, CommandFailed) as error:
         return _complain(error, error.code)
     except (once.FetchError, plan.PlanError, states.StateError, files.FileError,
@@ -80,7 +82,7 @@ def main(argv: List[str]) -> int:
         _close_stdout()
         return _complain(CommandFailed("standard output: %s: what was printed is not whole"
                                        % (error.strerror or "").lower()),
-                         3 if args.command == "status" else 1)
+                         UNKNOWN if args.command == "status" else 1)
 
 
 def _close_stdout() -> None:
@@ -93,33 +95,20 @@ def _complain(error: Exception, code: int) -> int:
     return code
 
 
-class _StatusParser(argparse.ArgumentParser):
-    """A monitoring system reads exit status 2 as critical: a wrong option is unknown."""
-
-    def error(self, message: str) -> None:  # type: ignore[override]
-        self.print_usage(sys.stderr)
-        self.exit(3, "%s: %s\n" % (self.prog, message))
-
-
-def _parser(kind: Type[argparse.ArgumentParser]) -> argparse.ArgumentParser:
-    parser = kind(
+def _parser() -> Parser:
+    parser = Parser(
         prog="qualvosec", description="Patches this host in the windows that a manifest names. "
         "Without a command: the daemon, in the foreground.")
-    parser.add_argument("-c", "--config", metavar="FILE",
-                        default=os.path.join(paths.CONFIG_DIR, "qualvosec.conf"),
-                        help="configuration (%(default)s)")
+    parser.take_config("configuration (%s)" % DEFAULT_FILE)
     parser.add_argument("--version", action="version", version="qualvosec " + paths.VERSION)
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    commands.required = True
-    add = commands.add_parser
-    sub = add("once", help="fetch, decide and act one time, for cron")
+    sub = parser.command("once", "fetch, decide and act one time, for cron")
     sub.add_argument("--dry-run", action="store_true",
                      help="show the decision and the pending updates, change nothing")
-    sub = add("status", help="one line for monitoring: exit status 0, 1, 2 or 3")
+    sub = parser.command("status", "one line for monitoring: exit status 0, 1, 2 or 3", UNKNOWN)
     sub.add_argument("--json", action="store_true", help="everything that /status tells")
     for name, text in (("policy", "the policy in force for this host"),
                        ("next", "the coming windows of this host")):
-        sub = add(name, help=text)
+        sub = parser.command(name, text)
         sub.add_argument("--manifest", metavar="FILE|URL", help="read this manifest instead")
         sub.add_argument("--fqdn", metavar="NAME", help="for this host instead")
         sub.add_argument("--timezone", metavar="ZONE", help="in this time zone")
@@ -127,10 +116,12 @@ def _parser(kind: Type[argparse.ArgumentParser]) -> argparse.ArgumentParser:
         if name == "next":
             sub.add_argument("-n", "--count", type=int, default=5, metavar="N",
                              help="how many windows (%(default)s)")
-    sub = add("plan", help="pending updates and what the policy takes of them")
+    sub = parser.command("plan", "pending updates and what the policy takes of them")
     sub.add_argument("--json", action="store_true", help="as one JSON object")
-    add("configtest", help="check the configuration, the state directory and the helper's rule")
-    sub = add("reset", help="the way out of a stuck safeguard, while the daemon is stopped")
+    parser.command("configtest",
+                   "check the configuration, the state directory and the helper's rule")
+    sub = parser.command("reset",
+                         "the way out of a stuck safeguard, while the daemon is stopped")
     sub.add_argument("what", choices=("clock", "serial", "interrupted"))
     return parser
 
@@ -138,9 +129,9 @@ def _parser(kind: Type[argparse.ArgumentParser]) -> argparse.ArgumentParser:
 def _config(args: argparse.Namespace) -> Config:
     """Read the configuration; `plan` and --manifest serve a host without one by the defaults."""
     optional = args.command == "plan" or getattr(args, "manifest", None)
-    if optional and not os.path.lexists(args.config):
-        return Config(args.config, "http://localhost")
-    return configuration.read(args.config)
+    if optional and not args.config and not os.path.lexists(DEFAULT_FILE):
+        return Config(DEFAULT_FILE, "http://localhost")
+    return configuration.read(args.config or DEFAULT_FILE)
 
 
 def _once(args: argparse.Namespace) -> int:
@@ -165,13 +156,18 @@ def _status(args: argparse.Namespace) -> int:
 def _subject(args: argparse.Namespace) -> Tuple[Config, str, fetchreply.Reply]:
     """Return configuration, name and answer that policy, next and plan speak about."""
     config = _config(args)
-    zone = getattr(args, "timezone", None)
-    use_zone(config._replace(timezone=zone) if zone else config)
-    fqdn = (getattr(args, "fqdn", None) or configuration.host_name(config)).rstrip(".").lower()
+    try:
+        use_zone(config._replace(timezone=args.timezone) if args.timezone else config)
+    except window.WindowError as error:
+        if not args.timezone:
+            raise
+        args.parser.error("--%s" % error)
+    fqdn = (args.fqdn or configuration.host_name(config)).rstrip(".").lower()
+    if not fqdn:
+        raise CommandFailed("%s; or use --fqdn" % configuration.unnamed(config), 2)
     if not configuration.is_host_name(fqdn):
-        raise CommandFailed("%s; or use --fqdn" % configuration.unnamed(config)
-                            if not fqdn else "%s: is not a host name" % fqdn, 2)
-    found = _found(getattr(args, "manifest", None), config, fqdn)
+        args.parser.error("--fqdn: %s: is not a host name" % fqdn)
+    found = _found(args.manifest, config, fqdn)
     view = acceptance.view_of(found, config, fqdn, "", int(time.time()))
     if view.why == "expired":
         sys.stderr.write("qualvosec: not in force: %s\n" % view.detail)
@@ -193,7 +189,7 @@ def _found(manifest: Optional[str], config: Config, fqdn: str) -> Accepted:
         return Accepted(once.fetch(config._replace(
             server="%s://%s" % (scheme, server), manifest=rest, allowed_signers="",
             audience=""), fqdn), now, manifest, fqdn)
-    data = files.read_bounded(manifest, download.MAX_MANIFEST_BYTES)
+    data = files.read_bounded(os.path.realpath(manifest), download.MAX_MANIFEST_BYTES)
     return Accepted(fetching.answer(
         fetchreply.Request(manifest, fqdn, ""),
         fetch=lambda request: download.Response(200, (data,), "", "", 0)), now, manifest, fqdn)
@@ -246,7 +242,7 @@ def _next(args: argparse.Namespace) -> int:
     _, fqdn, reply = _subject(args)
     policy = _policy_of(fqdn, reply)
     if not 1 <= args.count <= 1000:
-        raise CommandFailed("--count: %d is not from 1 to 1000" % args.count, 2)
+        args.parser.error("--count: %d is not from 1 to 1000" % args.count)
     found = window.openings(policy, int(time.time()), args.count, fqdn) if policy.patch else []
     if args.json:
         rows = [{"window": row.id, "opens": row.opens, "start": row.start, "closes": row.closes}
@@ -295,7 +291,7 @@ def _about_files(config: Config) -> List[str]:
 
 
 def _configtest(args: argparse.Namespace) -> int:
-    config = configuration.read(args.config)
+    config = _config(args)
     use_zone(config)
     faults: List[str] = []
     fqdn = configuration.host_name(config)
@@ -338,7 +334,7 @@ def _try_helper(argv: Tuple[str, ...]) -> List[str]:
 
 
 def _reset(args: argparse.Namespace) -> int:
-    config = configuration.read(args.config)
+    config = _config(args)
     check_owner(config.state_dir, "-c %s reset %s" % (config.path, args.what))
     lock = take_lock(config.state_dir)
     try:

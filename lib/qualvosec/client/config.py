@@ -100,7 +100,8 @@ def host_of(url: str) -> str:
 def read(path: str) -> Config:
     """Read and check a configuration file; raises ConfigError."""
     try:
-        text = files.read_bounded(path, MAX_CONFIG).decode("utf-8")
+        # An administrator may link the file; what the link names is checked.
+        text = files.read_bounded(os.path.realpath(path), MAX_CONFIG).decode("utf-8")
         return from_text(text, path)
     except files.FileError as error:
         raise ConfigError("%s: write it, see qualvosec.conf(5), or name another with -c" % error

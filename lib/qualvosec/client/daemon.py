@@ -25,6 +25,7 @@ from qualvosec import log
 from qualvosec import paths
 from qualvosec.client import config as configuration
 from qualvosec.client import health
+from qualvosec.client import invocation
 from qualvosec.client import packages
 from qualvosec.client import rootcall
 from qualvosec.client.config import Config
@@ -58,15 +59,14 @@ class StartError(Exception):
 
 def main(argv: List[str]) -> int:
     """Run the daemon until SIGTERM; returns the exit status."""
-    if argv == ["--version"]:
+    asked = invocation.read(argv)
+    if asked.wrong:
+        sys.stderr.write("%squalvosec: %s\n" % (USAGE, safe(asked.wrong)))
+        return 2
+    if asked.is_version:
         sys.stdout.write("qualvosec %s\n" % paths.VERSION)
         return 0
-    path = os.path.join(paths.CONFIG_DIR, "qualvosec.conf")
-    if argv:
-        if argv[0] not in ("-c", "--config") or len(argv) != 2:
-            sys.stderr.write(USAGE)
-            return 2
-        path = os.path.abspath(argv[1])
+    path = os.path.abspath(asked.config or os.path.join(paths.CONFIG_DIR, "qualvosec.conf"))
     # A request to read the configuration again must not end what is only just reading it.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:

@@ -20,6 +20,7 @@ from qualvosec import paths
 from qualvosec.server import accesslog
 from qualvosec.server import config as settings
 from qualvosec.server import httpd
+from qualvosec.usage import Parser
 
 STOP_WAIT_S = 5.0
 SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
@@ -30,13 +31,12 @@ class ServeError(Exception):
     """The server cannot start; the text is one line."""
 
 
-def arguments() -> argparse.ArgumentParser:
+def arguments() -> Parser:
     """Return the command line's grammar."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=PROGRAM, description="Serve the directory that holds patch.yaml over HTTP.",
         epilog="Options win over the file. See qualvosec-server(8).")
-    parser.add_argument("-c", "--config", metavar="FILE",
-                        help="configuration (default: %s, if no --root is given)" % default_file())
+    parser.take_config("configuration (default: %s, if no --root is given)" % default_file())
     parser.add_argument("--root", metavar="DIR", help="directory to serve")
     parser.add_argument("--listener", metavar="ADDRESS",
                         help="address to listen on (default: 127.0.0.1)")
@@ -62,7 +62,7 @@ def _port(text: str) -> int:
 
 def main(argv: Optional[List[str]] = None) -> int:
     """Run the program; returns its exit code."""
-    options = arguments().parse_args(argv)
+    options = arguments().read(sys.argv[1:] if argv is None else argv)
     try:
         path = options.config
         if path is None and options.root is None:
