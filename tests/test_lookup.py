@@ -346,20 +346,28 @@ class Bounds(unittest.TestCase):
 
     def test_work_grows_with_the_size_and_not_faster(self) -> None:
         for name, make in hostile_manifests.growing():
-            small, large = make(8000), make(32000)
             with self.subTest(case=name):
-                self.assertLess(self.cost(large), 8 * self.cost(small) + 0.05)
+                self.assertTrue(self.is_linear(make(8000), make(32000)))
+
+    def is_linear(self, small: bytes, large: bytes) -> bool:
+        """Four times the text in less than eight times the CPU: quadratic were sixteen.
+
+        Measured again only where it looks bad: other work may have been in the way.
+        """
+        best = [1e9, 1e9]
+        for _ in range(5):
+            best = [min(pair) for pair in zip(best, (self.cost(small), self.cost(large)))]
+            if best[1] < 8 * best[0] + 0.05:
+                return True
+        return False
 
     def cost(self, data: bytes) -> float:
-        best = 1e9
-        for _ in range(2):
-            start = time.process_time()
-            try:
-                lookup.find([data], HOST)
-            except ManifestError:
-                pass
-            best = min(best, time.process_time() - start)
-        return best
+        start = time.process_time()
+        try:
+            lookup.find([data], HOST)
+        except ManifestError:
+            pass
+        return time.process_time() - start
 
 
 class Agreement(unittest.TestCase):

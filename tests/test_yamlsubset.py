@@ -442,19 +442,26 @@ class Hostile(unittest.TestCase):
                 self.assertLess(len(text), 200)
 
     def test_twice_the_hostile_size_takes_no_more_than_twice_the_steps(self) -> None:
-        # CPU time of two sizes that are four apart: quadratic work would be sixteen times as much.
         for name, make in hostile_manifests.growing():
-            small, large = make(8000), make(32000)
             with self.subTest(case=name):
-                self.assertLess(self.cost(large), 8 * self.cost(small) + 0.05)
+                self.assertTrue(self.is_linear(make(8000), make(32000)))
+
+    def is_linear(self, small: bytes, large: bytes) -> bool:
+        """Four times the text in less than eight times the CPU: quadratic were sixteen.
+
+        Measured again only where it looks bad: other work may have been in the way.
+        """
+        best = [1e9, 1e9]
+        for _ in range(5):
+            best = [min(pair) for pair in zip(best, (self.cost(small), self.cost(large)))]
+            if best[1] < 8 * best[0] + 0.05:
+                return True
+        return False
 
     def cost(self, data: bytes) -> float:
-        best = 1e9
-        for _ in range(3):
-            start = time.process_time()
-            yamlsubset.load(data, None, [])
-            best = min(best, time.process_time() - start)
-        return best
+        start = time.process_time()
+        yamlsubset.load(data, None, [])
+        return time.process_time() - start
 
     def test_every_trap_of_the_fuzzer_is_read_or_refused(self) -> None:
         for scalar in manifest_mutations.SCALARS:
