@@ -33,6 +33,7 @@ from qualvosec.manifest.policy import Policy
 
 from tests import DATA
 from tests import LIB
+from tests import forked
 from tests.fakes import Edge
 
 DAY = 86400
@@ -117,9 +118,9 @@ class DaemonCase(unittest.TestCase):
         return process
 
     def run_once(self, *words: str) -> Tuple[int, str, str]:
-        process = self.start(*words)
-        out = process.communicate()[0].decode("utf-8")
-        return process.returncode, out, self.log()
+        done = forked.run(self.path("launch.py"), ("-c", self.path("q.conf")) + words,
+                          log=self.path("log"))
+        return done.code, done.out, done.err
 
     def log(self) -> str:
         with open(self.path("log"), encoding="utf-8") as stream:

@@ -33,7 +33,7 @@ from qualvosec.helper.managers import base
 from tests.test_transaction import FakeManager
 
 WINDOW = "20261124T0215Z"
-PAIRS = 60
+PAIRS = 30
 
 
 class PowerCut(BaseException):

@@ -6,7 +6,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 import tempfile
 import unittest
 from typing import Dict
@@ -38,6 +37,7 @@ from qualvosec.server import config as server
 from qualvosec.server import main as server_main
 
 from tests import ROOT
+from tests import forked
 from tests import mdoc
 
 OPTION = re.compile(r"(?<![\w-])--?[A-Za-z][\w-]*")
@@ -49,10 +49,9 @@ EVERYWHERE = {"-h", "--help", "-c", "--config"}
 
 def run(program: str, *words: str, data: bytes = b"") -> Tuple[int, str]:
     """Exit code and output of a program of this checkout."""
-    done = subprocess.run([sys.executable, "-IBS", os.path.join(ROOT, "bin", program)]
-                          + list(words), input=data, timeout=60, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, env={"LC_ALL": "C", "COLUMNS": "200"})
-    return done.returncode, done.stdout.decode("utf-8", "replace")
+    done = forked.run(os.path.join(ROOT, "bin", program), words, data,
+                      {"LC_ALL": "C", "COLUMNS": "200"})
+    return done.code, done.out + done.err
 
 
 def options_of_help(text: str) -> Set[str]:

@@ -23,7 +23,7 @@ class SimulationTest(unittest.TestCase):
         long = bool(os.environ.get("QUALVOSEC_LONG"))
         first = int(os.environ.get("QUALVOSEC_SEED", 0)) or random.Random(
             time.time()).randrange(1 << 40)
-        for seed in range(first, first + (3000 if long else 60)):
+        for seed in range(first, first + (3000 if long else 30)):
             self.assertEqual(simulate.History(seed).run(), [],
                              "repeat with: python3 -m tests.simulate %d" % seed)
 

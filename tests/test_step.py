@@ -219,7 +219,7 @@ class TableTest(unittest.TestCase):
             return after, action
 
         with mock.patch.object(steps, "step", watched):
-            for seed in range(40):
+            for seed in range(20):
                 simulate.History(seed).run()
         # A state that cannot be written shows a run that is alive as such.
         self.assertLessEqual(taken, allowed | {("idle", "idle", "watch"),
