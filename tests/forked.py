@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Runs a program of this checkout in a fork of the test's process, as its own interpreter would.
 
-What costs most of a start, the modules of the standard library, is there already; the
-product's own modules are imported anew, so that nothing that a test has replaced or left
-in them counts. For what an interpreter itself does at its start (its options, the
-environment, closed standard files) a test starts a real one.
+What costs most of a start, importing, is done already; what the program changes in itself
+is gone with the fork. For what an interpreter does at its start (its options, what it
+imports, the environment, closed standard files) a test starts a real one.
 """
 
 import io
@@ -16,8 +15,8 @@ import sys
 import tempfile
 import time
 import traceback
-from typing import Dict
 from typing import IO
+from typing import Dict
 from typing import NamedTuple
 from typing import Optional
 from typing import Sequence
@@ -68,13 +67,11 @@ def become(path: str, words: Sequence[str], env: Optional[Dict[str, str]]) -> in
         os.environ.clear()
         os.environ.update(env)
     time.tzset()
-    for name in [name for name in sys.modules if name.split(".")[0] == "qualvosec"]:
-        del sys.modules[name]
     logging.root.manager.loggerDict.pop("qualvosec", None)
     del logging.root.handlers[:]
-    sys.stdin = io.TextIOWrapper(open(0, "rb", closefd=False), "utf-8", "surrogateescape")
-    sys.stdout = io.TextIOWrapper(open(1, "wb", closefd=False), "utf-8", "surrogateescape")
-    sys.stderr = io.TextIOWrapper(open(2, "wb", closefd=False), "utf-8", "backslashreplace",
+    sys.stdin = io.TextIOWrapper(io.FileIO(0), "utf-8", "surrogateescape")
+    sys.stdout = io.TextIOWrapper(io.FileIO(1, "w"), "utf-8", "surrogateescape")
+    sys.stderr = io.TextIOWrapper(io.FileIO(2, "w"), "utf-8", "backslashreplace",
                                   line_buffering=True)
     sys.argv = [path] + list(words)
     code = 0
