@@ -6,7 +6,6 @@ nothing and changes nothing. The table is the same for every package manager.
 """
 
 import json
-from typing import Dict
 from typing import List
 from typing import NamedTuple
 from typing import Tuple
@@ -14,6 +13,7 @@ from typing import Tuple
 from qualvosec import command
 from qualvosec import paths
 from qualvosec.client import rootcall
+from qualvosec.contract import shape
 from qualvosec.manifest.policy import Policy
 from qualvosec.safetext import safe
 
@@ -42,11 +42,16 @@ class Plan(NamedTuple):
     manager: str
     security: str                   # known | unknown
     pending: Tuple[Pending, ...]    # as many as root lists
-    pending_count: int              # how many there are
-    selected_count: int             # of these in this run
     reboot: str                     # due | no | unknown
     reboot_reasons: Tuple[str, ...]
     warnings: Tuple[str, ...]
+    pending_count: int = -1         # how many there are
+    selected_count: int = -1        # of these in this run
+
+
+_TEXTS = shape.list_of(shape.text(rootcall.MAX_REPLY))
+_PLAN = shape.record(Plan, reboot_reasons=_TEXTS, warnings=_TEXTS,
+                     pending_count=shape.number(0), selected_count=shape.number(0))
 
 
 def ask(policy: Policy) -> Plan:
@@ -66,34 +71,27 @@ def ask(policy: Policy) -> Plan:
     return from_json(reply.plan)
 
 
-def from_json(value: Dict[str, object]) -> Plan:
+def from_json(value: object) -> Plan:
     """Check the helper's plan; raises PlanError."""
     try:
-        rows = value["pending"]
-        if not isinstance(rows, list):
-            raise PlanError("the helper's list cannot be read")
-        pending = tuple(Pending(str(row["name"]), str(row["old"]), str(row["new"]),
-                                bool(row["security"]), bool(row["selected"]), str(row["why"]))
-                        for row in rows)
-        selected = sum(row.selected for row in pending)
-        return Plan(str(value["manager"]), str(value["security"]), pending,
-                    _count(value, "pending_count", len(pending)),
-                    _count(value, "selected_count", selected), str(value["reboot"]),
-                    _texts(value["reboot_reasons"]), _texts(value["warnings"]))
-    except (KeyError, TypeError) as error:
-        raise PlanError("the helper's list cannot be read: %s" % safe(str(error)))
+        plan: Plan = _PLAN(value, [])
+    except shape.ShapeError as error:
+        raise PlanError("the helper's list cannot be read: %s" % safe(str(error))) from None
+    rows = plan.pending
+    return plan._replace(
+        pending_count=_count(plan, "pending_count", len(rows)),
+        selected_count=_count(plan, "selected_count", sum(row.selected for row in rows)))
 
 
-def _count(value: Dict[str, object], key: str, listed: int) -> int:
+def _count(plan: Plan, key: str, listed: int) -> int:
     """Return a number beside a list, which may be longer than what is listed but not shorter."""
-    number = value.get(key, listed)
-    if type(number) is not int or not listed <= number:
+    number: int = getattr(plan, key)
+    if number == -1:
+        # The helper of an earlier version, which lists them all.
+        return listed
+    if number < listed:
         raise PlanError("the helper's list cannot be read: %s is no number of its rows" % key)
     return number
-
-
-def _texts(value: object) -> Tuple[str, ...]:
-    return tuple(str(entry) for entry in value) if isinstance(value, list) else ()
 
 
 def table(plan: Plan) -> str:

@@ -9,7 +9,6 @@ function here waits.
 
 import json
 import os
-from typing import Dict
 from typing import List
 from typing import NamedTuple
 from typing import Optional
@@ -29,7 +28,6 @@ MAX_REPLY = 1 << 20
 ENV = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/pkg/bin",
        "LC_ALL": "C", "HOME": "/"}
 SOCKET = "/run/qualvosec-helper.sock"
-_STATUSES = ("ok", "refused", "invalid", "failed")
 _TOOLS = {"sudo": ("/usr/bin/sudo", "/usr/local/bin/sudo", "/usr/pkg/bin/sudo", "/bin/sudo"),
           "doas": ("/usr/bin/doas", "/usr/local/bin/doas", "/usr/pkg/bin/doas", "/bin/doas")}
 
@@ -41,7 +39,7 @@ class Reply(NamedTuple):
     reason: str = ""
     alive: bool = False
     record: Optional[Record] = None
-    plan: Optional[Dict[str, object]] = None
+    plan: object = None             # as it came
     told: Optional[Told] = None     # the record as it came, with names
     newer: str = ""                 # what in the record this version does not know
 
@@ -103,25 +101,32 @@ def read_reply(ended: Result, tool: str) -> Reply:
     if not ended.stdout.strip():
         return Reply("unreachable", _silence(ended, tool))
     try:
-        found = json.loads(ended.stdout.decode("ascii"))
-        return _checked(found)
-    except (ValueError, RecursionError) as error:
+        return _checked(shape.parse(ended.stdout))
+    except ValueError as error:
         return Reply("unreachable", "helper: its answer cannot be read: %s" % safe(str(error)))
 
 
+class _Answer(NamedTuple):
+    """What the helper prints; record and plan are checked by who knows them."""
+
+    status: str
+    reason: str
+    alive: bool
+    record: object = None
+    plan: object = None
+
+
+_OBJECT = shape.check(lambda value: value is None or type(value) is dict, "is not an object")
+_ANSWER = shape.record(_Answer, version=VERSION, reason=shape.text(MAX_REPLY), plan=_OBJECT,
+                       status=shape.word("ok", "refused", "invalid", "failed"), record=_OBJECT)
+
+
 def _checked(found: object) -> Reply:
-    if not isinstance(found, dict) or found.get("v") != VERSION:
-        raise ValueError("not a reply of version %d" % VERSION)
-    status, reason = found.get("status"), found.get("reason")
-    if status not in _STATUSES or not isinstance(reason, str):
-        raise ValueError("unknown status")
-    alive, record, plan = found.get("alive"), found.get("record"), found.get("plan")
-    if not isinstance(alive, bool) or not (plan is None or isinstance(plan, dict)):
-        raise ValueError("fields of a wrong type")
     notes: shape.Notes = []
-    told = None if record is None else told_from_json(record, notes)
-    return Reply(status, safe(reason), alive, digest(told) if told else None, plan, told,
-                 shape.told(notes))
+    answer: _Answer = _ANSWER(found, notes)
+    told = None if answer.record is None else told_from_json(answer.record, notes)
+    return Reply(answer.status, safe(answer.reason), answer.alive, digest(told) if told else None,
+                 answer.plan, told, shape.told(notes))
 
 
 def _silence(ended: Result, tool: str) -> str:
