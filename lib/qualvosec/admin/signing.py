@@ -41,7 +41,8 @@ from qualvosec.safetext import safe
 SIGNATURE_SUFFIX = ".sig"
 RECORD_SUFFIX = ".signed"
 _MAX_RECORD = 4096
-_RECORD = re.compile(r"serial ([0-9]{1,18})\nsha256 ([0-9a-f]{64})\n")
+# A later version may have more to note.
+_RECORD = re.compile(r"serial ([0-9]{1,18})\nsha256 ([0-9a-f]{64})\n(?:[a-z0-9_]+ [ -~]*\n)*")
 
 
 class SigningError(AdminError):
