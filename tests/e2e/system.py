@@ -24,6 +24,7 @@ from tests.e2e import webserver
 
 OLD_PACKAGES = "/usr/src/e2e"
 SOURCE = "/usr/src/qualvosec"
+LATER = "/usr/src/qualvosec-later"
 USER = "qualvosec"
 NAMES = (
     ["SBIN_DIR", "LIBEXEC_DIR", "CONFIG_DIR"]
@@ -156,11 +157,34 @@ def build(base: str, work: str, checkout: str, name: str) -> System:
     return System([os.path.join(layer, "upper"), base], packages, checkout, paths)
 
 
+def has_commit(checkout: str, commit: str) -> bool:
+    """Whether git has this commit: a clone without history has not."""
+    argv = ["git", "-c", "safe.directory=" + checkout, "cat-file", "-e", commit + "^{commit}"]
+    done = subprocess.run(argv, cwd=checkout, stderr=subprocess.DEVNULL, check=False)
+    return done.returncode == 0
+
+
+def copy_commit(checkout: str, commit: str, target: str) -> None:
+    """Copy all files of a commit."""
+    os.makedirs(target)
+    archive = subprocess.run(
+        ["git", "-c", "safe.directory=" + checkout, "archive", commit],
+        cwd=checkout,
+        stdout=subprocess.PIPE,
+        check=True,
+    ).stdout
+    subprocess.run(["tar", "-x", "-C", target], input=archive, check=True)
+
+
 def pack(checkout: str, target: str, newer: bool) -> None:
     """Build the .deb packages of the checkout into `target`, as they are or of a later version."""
     copy_checkout(checkout, target + ".source")
-    script = (_NEWER if newer else "") + _PACK
-    container.call(["sh", "-ec", "cd '%s'\n%s" % (target + ".source", script)])
+    _pack(target, _NEWER if newer else "")
+
+
+def _pack(target: str, change: str = "") -> None:
+    """Build the .deb packages of target.source into `target`."""
+    container.call(["sh", "-ec", "cd '%s'\n%s" % (target + ".source", change + _PACK)])
     os.mkdir(target)
     for deb in glob.glob(target + ".source/out/*.deb"):
         shutil.move(deb, target)
@@ -174,6 +198,33 @@ def packaged(made: System, work: str, name: str) -> System:
     def install(root: str) -> str:
         shutil.copytree(os.path.join(work, "present"), root + "/usr/src/packages")
         return _INSTALL_PACKAGES
+
+    layer = os.path.join(work, "system")
+    os.mkdir(layer)
+    paths = _layer(made.layers[-1], layer, name, made.packages, install)
+    return made._replace(layers=[os.path.join(layer, "upper"), made.layers[-1]], paths=paths)
+
+
+def earlier(made: System, work: str, name: str, commit: str, with_packages: bool) -> System:
+    """The same system as `made`, but with the product of an old commit installed.
+
+    Copied by its `make install`, with the present files in LATER, or from its .deb
+    packages, with the present ones, of a later version, in work/newer.
+    """
+    source = os.path.join(work, "present")
+    os.makedirs(work)
+    copy_commit(made.checkout, commit, source + ".source")
+    if with_packages:
+        _pack(source)
+        pack(made.checkout, os.path.join(work, "newer"), newer=True)
+
+    def install(root: str) -> str:
+        if with_packages:
+            shutil.copytree(source, root + "/usr/src/packages")
+            return _INSTALL_PACKAGES
+        shutil.copytree(source + ".source", root + SOURCE, symlinks=True)
+        copy_checkout(made.checkout, root + LATER)
+        return _INSTALL % SOURCE
 
     layer = os.path.join(work, "system")
     os.mkdir(layer)

@@ -36,6 +36,7 @@ class Case(NamedTuple):
     """A named trial; a patient one mostly waits and does not count against the jobs.
 
     `packaged`: the host has our own .deb packages instead of a copy of the files.
+    `commit`: what the host has is of that commit of the past.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Case(NamedTuple):
     body: Callable[["Trial"], None]
     patient: bool = False
     packaged: bool = False
+    commit: str = ""
 
 
 class Failure(AssertionError):
@@ -83,13 +85,14 @@ class Trial:
     """The host (`box`), its web server (`web`), and what the product tells."""
 
     def __init__(
-        self, base: system.System, name: str, work: str, packaged: bool = False
+        self, base: system.System, name: str, work: str, packaged: bool = False, commit: str = ""
     ) -> None:
         self.base = base
         self.paths = base.paths
         self.work = work
         self.box = container.Container(name, base.layers, work, FQDN)
         self._packaged = packaged
+        self._commit = commit
         shipped = os.path.join(base.checkout, "etc/nginx/qualvosec.conf")
         self.web = webserver.WebServer(name, work, base.repo, shipped)
         self.manifest = ""
@@ -100,9 +103,14 @@ class Trial:
     def create(self) -> None:
         """Make the host's disk and network; nothing is started."""
         os.chmod(self.work, 0o755)
-        if self._packaged:
-            own = os.path.join(self.work, "packaged")
+        own = os.path.join(self.work, "packaged")
+        if self._commit:
+            self.base = system.earlier(
+                self.base, own, self.box.name, self._commit, self._packaged
+            )
+        elif self._packaged:
             self.base = system.packaged(self.base, own, self.box.name)
+        if self._commit or self._packaged:
             self.paths = self.base.paths
             self.box = container.Container(self.box.name, self.base.layers, self.work, FQDN)
         self.box.create()
