@@ -138,18 +138,21 @@ class Installation(unittest.TestCase):
     def test_every_manual_page_is_installed_with_the_paths_of_the_installation(self) -> None:
         pages = os.listdir(os.path.join(ROOT, "man"))
         found = tree(self.stage("stage", "PREFIX=/usr", "STATEDIR=/var/db/q",
-                                "HELPERSTATEDIR=/var/db/q-root", "SYSCONFDIR=/usr/pkg/etc"))
+                                "HELPERSTATEDIR=/var/db/q-root", "SYSCONFDIR=/usr/pkg/etc",
+                                "RUNDIR=/var/run"))
         installed = {name: data for name, (_, data) in found.items() if "/man/man" in name
                      and not name.endswith("/")}
         self.assertEqual(sorted(os.path.basename(name) for name in installed), sorted(pages))
         for name, data in installed.items():
             self.assertEqual(name, "usr/share/man/man%s/%s" % (name[-1], os.path.basename(name)))
-            for old in (b"/usr/local/libexec", b"/var/lib/qualvosec", b" /etc/qualvosec"):
+            for old in (b"/usr/local/libexec", b"/var/lib/qualvosec", b" /etc/qualvosec",
+                        b" /run/"):
                 self.assertNotIn(old, data, name)
 
     def test_paths_of_another_prefix_and_user_reach_every_file(self) -> None:
         found = tree(self.stage("stage", "PREFIX=/usr", "SYSCONFDIR=/usr/pkg/etc",
-                                "SERVICEUSER=_qualvosec", "STATEDIR=/var/db/q"))
+                                "SERVICEUSER=_qualvosec", "STATEDIR=/var/db/q",
+                                "RUNDIR=/var/run/q"))
         for name, (_, data) in found.items():
             if not name.startswith("usr/share/doc/"):
                 self.assertNotIn(b"/usr/local/libexec", data, name)
@@ -163,12 +166,13 @@ class Installation(unittest.TestCase):
         self.assertIn("User=_qualvosec\nGroup=_qualvosec\n", unit)
         unit = found["usr/lib/systemd/system/qualvosec-helper.socket"][1].decode()
         self.assertIn("SocketUser=_qualvosec\n", unit)
+        self.assertIn("\nListenStream=/var/run/q/qualvosec-helper.sock\n", unit)
         unit = found["usr/lib/systemd/system/qualvosec-helper@.service"][1].decode()
         self.assertIn("ExecStart=/usr/libexec/qualvosec/qualvosec-helper\n", unit)
         text = found["usr/share/qualvosec/qualvosec/paths.py"][1].decode()
         for line in ('STATE_DIR = "/var/db/q"', 'CONFIG_DIR = "/usr/pkg/etc/qualvosec"',
                      'LIBEXEC_DIR = "/usr/libexec/qualvosec"', 'SBIN_DIR = "/usr/sbin"',
-                     'SERVICE_USER = "_qualvosec"'):
+                     'SERVICE_USER = "_qualvosec"', 'RUN_DIR = "/var/run/q"'):
             self.assertIn("\n%s\n" % line, text)
         self.assertRegex(text, '\nPYTHON = "/[^"]+"\n')
         config = found["usr/pkg/etc/qualvosec/qualvosec.conf"][1].decode()

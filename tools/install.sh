@@ -54,6 +54,7 @@ check_paths() {
     plain_path STATEDIR "$STATEDIR"
     plain_path HELPERSTATEDIR "$HELPERSTATEDIR"
     plain_path HELPERLOGDIR "$HELPERLOGDIR"
+    plain_path RUNDIR "$RUNDIR"
     [ -z "$SUDOERSDIR" ] || plain_path SUDOERSDIR "$SUDOERSDIR"
     [ -z "$UNITDIR" ] || plain_path UNITDIR "$UNITDIR"
     [ -z "$BASHCOMPDIR" ] || plain_path BASHCOMPDIR "$BASHCOMPDIR"
@@ -207,6 +208,7 @@ install_modules() {
         -e "s|^STATE_DIR = \".*\"\$|STATE_DIR = \"$STATEDIR\"|" \
         -e "s|^HELPER_STATE_DIR = \".*\"\$|HELPER_STATE_DIR = \"$HELPERSTATEDIR\"|" \
         -e "s|^HELPER_LOG_DIR = \".*\"\$|HELPER_LOG_DIR = \"$HELPERLOGDIR\"|" \
+        -e "s|^RUN_DIR = \".*\"\$|RUN_DIR = \"$RUNDIR\"|" \
         -e "s|^SERVICE_USER = \".*\"\$|SERVICE_USER = \"$SERVICEUSER\"|"
     if [ "$BYTECODE" = yes ]; then compile_modules; fi
     rm -rf "$DESTDIR$DATADIR/.qualvosec.old"
@@ -286,6 +288,7 @@ install_units() {
         folder "$DESTDIR$UNITDIR"
         place 0644 "systemd/$name" "$DESTDIR$UNITDIR/$name" \
             -e "s|/usr/local/sbin/|$SBINDIR/|" -e "s|/etc/qualvosec/|$CONFDIR/|" \
+            -e "s|^ListenStream=/run/|ListenStream=$RUNDIR/|" \
             -e "$helper_sed" -e "s|^SocketUser=qualvosec\$|SocketUser=$SERVICEUSER|" \
             -e "s|^User=qualvosec\$|User=$SERVICEUSER|" \
             -e "s|^Group=qualvosec\$|Group=$SERVICEUSER|" \
@@ -325,6 +328,7 @@ install_pages() {
             -e "s|/var/lib/qualvosec-helper|$HELPERSTATEDIR|g" \
             -e "s|/var/lib/qualvosec\\([^-]\\)|$STATEDIR\\1|g" \
             -e "s|/var/lib/qualvosec\$|$STATEDIR|g" -e "s|/var/log/qualvosec-helper|$HELPERLOGDIR|g" \
+            -e "s|/run/qualvosec-helper\.sock|$RUNDIR/qualvosec-helper.sock|" \
             -e "s|/etc/sudoers.d/|${SUDOERSDIR:-/etc/sudoers.d}/|g" \
             -e "s| nopass qualvosec as | nopass $SERVICEUSER as |" \
             -e "s|^\.Sy qualvosec ,\$|.Sy $SERVICEUSER ,|" \

@@ -27,7 +27,7 @@ VERSION = 1
 MAX_REPLY = 1 << 20
 ENV = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/pkg/bin",
        "LC_ALL": "C", "HOME": "/"}
-SOCKET = "/run/qualvosec-helper.sock"
+SOCKET = os.path.join(paths.RUN_DIR, "qualvosec-helper.sock")
 _TOOLS = {"sudo": ("/usr/bin/sudo", "/usr/local/bin/sudo", "/usr/pkg/bin/sudo", "/bin/sudo"),
           "doas": ("/usr/bin/doas", "/usr/local/bin/doas", "/usr/pkg/bin/doas", "/bin/doas")}
 
