@@ -65,7 +65,8 @@ INSTALL = DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' SBINDIR='$(SBINDIR)' \
 	sh tools/install.sh
 
 help:
-	@echo 'make demo            show the main job; changes nothing on this machine'
+	@echo 'make demo            show the main job; changes nothing on this machine; PAGE=FILE: where'
+	@echo '                     the page that it leaves goes, else into a new file in /tmp'
 	@echo 'make test            run the tests: no network, no root, under two minutes'
 	@echo 'make long            the same with the trials that take an hour or more'
 	@echo 'make e2e             patch and reboot a Debian in a container (root, Debian mirror)'
@@ -89,8 +90,11 @@ help:
 	@echo 'Variables: PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) PYTHON=$(PYTHON) DESTDIR=$(DESTDIR)'
 	@echo 'and more, explained at the top of the Makefile.'
 
+# The fleet as a page: here, else in a new file in the directory for temporary files.
+PAGE =
+
 demo:
-	@PYTHONDONTWRITEBYTECODE=1 MAKE='$(MAKE)' $(PYTHON) demo/demo.py
+	@PYTHONDONTWRITEBYTECODE=1 MAKE='$(MAKE)' $(PYTHON) -m demo.demo $(PAGE)
 
 test:
 	@PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m tests
