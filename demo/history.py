@@ -25,6 +25,7 @@ DAY_S = 86400
 DAYS = 8
 ASKS_EVERY_S = 6 * HOUR_S
 RUN_S = 20 * 60
+GOOD = Token(outcome="ok", upgraded=3, kept=0, pending=0)
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
@@ -34,7 +35,7 @@ class Host(NamedTuple):
     name: str
     opened_h: int               # its newest window opened then
     what: str                   # what befell it, for the reader
-    last: Token = Token(outcome="ok")   # how its newest windows ended; those before were ok
+    last: Token = GOOD          # how its newest windows ended; those before were ok
     since_h: int = 0            # the first window that ended so is not older
     reboot: str = "required"
     is_daily: bool = False
@@ -47,18 +48,18 @@ class Host(NamedTuple):
 FLEET = (
     Host("app01.example", 52, "two machines use its name", has_twin=True),
     Host("db01.example", 27, "its last run failed", since_h=48,
-         last=Token(outcome="failed", pending=7, health="failed")),
+         last=Token(outcome="failed", upgraded=0, kept=0, pending=7, health="failed")),
     Host("db02.example", 6, "no run has ended well for three days", is_daily=True, since_h=72,
-         last=Token(outcome="locked", pending=12, health="locked")),
+         last=Token(outcome="locked", health="locked")),
     Host("lab07.example", 20, "asks, but nobody has listed it", is_listed=False),
     Host("legacy01.example", 0, "is never patched: patch: false", is_patched=False),
     Host("mail01.example", 75, "two packages were kept back", since_h=96,
          last=Token(outcome="partial", upgraded=9, kept=2, pending=2)),
     Host("old01.example", 195, "has not asked for a week", silent_h=177),
     Host("web01.example", 21, "patched, rebooted, back again", since_h=48,
-         last=Token(outcome="ok", upgraded=14, reboot="verified")),
+         last=GOOD._replace(upgraded=14, reboot="verified")),
     Host("web02.example", 45, "waits for a person to reboot it", since_h=72, reboot="false",
-         last=Token(outcome="ok", upgraded=3, reboot="due")),
+         last=GOOD._replace(reboot="due")),
 )
 
 
@@ -109,6 +110,6 @@ def report(host: Host, policy: Optional[Policy], instant: int, now: int) -> Toke
     if done is None or good is None:
         return Token()
     if done.opens < since:
-        return Token(window=done.id, outcome="ok", upgraded=3 + done.date % 7, success=done.id)
+        return GOOD._replace(window=done.id, success=done.id)
     is_good = host.last.outcome in ("ok", "partial")
     return host.last._replace(window=done.id, success=done.id if is_good else good.id)
