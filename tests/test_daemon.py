@@ -571,7 +571,7 @@ class Commands(DaemonCase):
         words = ("--manifest", self.path("m.yaml"), "--fqdn")
         code, out, _ = self.run_once("policy", *words, "A.example.org.")
         self.assertEqual(code, 0)
-        self.assertIn("weekday: Friday\ntime: 03:00\n", out)
+        self.assertIn("weekday: Friday\nhour: 3\nminute: 0\n", out)
         code, out, _ = self.run_once("next", *words, "a.example.org", "-n", "3")
         self.assertEqual((code, out.count("\n"), out.count("Friday")), (0, 3, 3))
         code, _, said = self.run_once("policy", *words, "b.example.org")

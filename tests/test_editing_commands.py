@@ -91,10 +91,10 @@ new.example.org:
   hour: 3
   minute: 5
   duration: 90
+  week: last
   packages_whitelist: [openssl, 'postgresql*']
   packages_blacklist: [vim]
   group_membership: [prod, db]
-  week: last
   x-a: 'b: c'
 """)
         self.assertEqual(self.run_admin("check", self.path)[0], 0)

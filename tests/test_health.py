@@ -19,6 +19,7 @@ from unittest import mock
 from qualvosec import log
 from qualvosec.client import health
 from qualvosec.client.snapshot import Snapshot
+from qualvosec.manifest import policy as policies
 from qualvosec.manifest.policy import Policy
 
 GOOD = Snapshot(True, version="1.0.0", fqdn="web01.example.org")
@@ -119,7 +120,7 @@ class Answers(unittest.TestCase):
         self.assertEqual((status, fields["Content-Type"]), (200, "application/json"))
         value = json.loads(body)
         self.assertEqual(value["host"], "web01.example.org")
-        self.assertEqual(value["policy"]["weekdays"], [1])
+        self.assertEqual(value["policy"], policies.values(policy))
         self.assertEqual(value["next_window"], {"id": "20261124T0215Z", "close": None,
                                                 "start": "2026-11-24T02:15:00Z"})
         self.assertEqual((value["last_run"]["kept"], value["last_run"]["config_files"]), (2, None))

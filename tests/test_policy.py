@@ -1,12 +1,24 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Policies that arrive are taken exactly or refused with the key that is wrong."""
 
+import contextlib
+import io
 import json
+import os
+import tempfile
+import time
 import unittest
+from typing import Callable
 from typing import Dict
 from typing import List
 
+from qualvosec import paths
+from qualvosec.admin import commands as admin
+from qualvosec.client import commands as client
+from qualvosec.client import snapshot
 from qualvosec.manifest import policy as policies
+from qualvosec.manifest import schema
+from qualvosec.manifest.fields import FIELDS
 from qualvosec.manifest.policy import Policy
 from qualvosec.manifest.policy import PolicyError
 
@@ -35,6 +47,17 @@ WRONG: Dict[str, List[object]] = {
     "exclude": [[None], {"a": 1}],
     "groups": [[["a"]]],
 }
+
+
+def printed(main: Callable[[List[str]], int], words: List[str]) -> str:
+    """What a program prints that does what it is asked."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        code = main(words)
+    time.tzset()
+    if code:
+        raise AssertionError("%s: ends with %d" % (words, code))
+    return out.getvalue()
 
 
 class PolicyTest(unittest.TestCase):
@@ -72,6 +95,56 @@ class PolicyTest(unittest.TestCase):
         entry = dict(policies.to_json(FULL), weekdays=[])
         self.assertRaises(PolicyError, policies.from_json, entry)
         self.assertEqual(policies.from_json(dict(entry, patch=False)).weekdays, ())
+
+    def test_every_field_is_shown_under_its_own_name_as_the_manifest_has_it(self) -> None:
+        self.assertEqual({field.policy for field in FIELDS.values()}, set(Policy._fields))
+        shown = policies.values(FULL)
+        self.assertEqual(list(shown), list(FIELDS))
+        self.assertEqual(
+            (shown["weekday"], shown["week"], shown["reboot"], shown["freeze"]),
+            (["Monday", "Sunday"], [1, "last"], "required",
+             ["2024-04-24/2024-04-25", "2024-04-29/2024-04-29"]))
+        texts = policies.texts(Policy())
+        self.assertNotIn("", texts.values())
+        self.assertEqual(
+            (texts["patch"], texts["reboot"], texts["duration"], texts["week"], texts["freeze"],
+             texts["packages_whitelist"], texts["packages_blacklist"], texts["catch_up"]),
+            ("false", "false", "60 minutes", "every", "none", "all installed", "none", "0 hours"))
+
+    def test_what_is_shown_is_read_as_the_same_policy(self) -> None:
+        for policy in (FULL, FULL._replace(reboot="always", weeks=(2,)), FULL._replace(
+                reboot="never", patch=False)):
+            entry = policies.values(policy)
+            again, faults, _ = schema.effective(entry, schema.ABSENT, schema.ABSENT, "a.b")
+            self.assertEqual((again, faults), (policy, []))
+
+    def test_no_field_is_newer_than_this_version(self) -> None:
+        own = [int(part) for part in paths.VERSION.split(".")[:2]]
+        for name, field in FIELDS.items():
+            self.assertLessEqual([int(part) for part in field.since.split(".")], own, name)
+
+    def test_policy_status_and_show_print_the_same_names_and_values(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            manifest = os.path.join(folder, "patch.yaml")
+            entry = dict(policies.values(FULL), week="last", **{"x-mine": 1})
+            with open(manifest, "w", encoding="utf-8") as file:
+                # JSON's lists and numbers are those of the subset; texts are quoted.
+                file.write("a.b:\n" + "".join(
+                    "  %s: %s\n" % (name, json.dumps(value)) for name, value in entry.items()))
+            config = os.path.join(folder, "x.conf")
+            with open(config, "w", encoding="utf-8") as file:
+                file.write("[general]\nserver: http://127.0.0.1\n")
+            words = ["policy", "-c", config, "--manifest", manifest, "--fqdn", "a.b"]
+            text, as_json = printed(client.main, words), printed(client.main, words + ["--json"])
+            rows = printed(admin.main, ["show", "--manifest", manifest, "a.b"]).splitlines()[1:]
+        policy = FULL._replace(weeks=(-1,))
+        told = json.loads(snapshot.status(snapshot.Snapshot(healthy=True, policy=policy)))["policy"]
+        self.assertEqual(told, policies.values(policy))
+        self.assertEqual(json.loads(as_json), dict(told, host="a.b"))
+        lines = text.splitlines()[1:]
+        self.assertEqual(lines, ["%s: %s" % pair for pair in policies.texts(policy).items()])
+        self.assertEqual([": ".join(row.split("  %s:" % manifest)[0].split(None, 1)).rstrip()
+                          for row in rows], lines)
 
     def test_schedule_key_changes_exactly_when_windows_do(self) -> None:
         same = {"patch", "reboot", "reboot_grace", "catch_up", "security_only", "only", "exclude",

@@ -36,6 +36,7 @@ from qualvosec.manifest.edit import Edit
 from qualvosec.manifest.edit import Source
 from qualvosec.manifest.entrytext import EditError
 from qualvosec.manifest.entrytext import Value
+from qualvosec.manifest.fields import FIELDS
 from qualvosec.manifest.window import host_zone
 from qualvosec.manifest.window import local_day
 from qualvosec.safetext import safe
@@ -53,9 +54,6 @@ class _Target(NamedTuple):
     path: str
     key: str
 
-
-_FIELDS = ("patch", "reboot", "weekday", "hour", "minute", "duration", "packages_whitelist",
-           "packages_blacklist", "group_membership")
 
 
 def register(add: Add) -> None:
@@ -116,7 +114,7 @@ def add_hosts(options: argparse.Namespace, terminal: Terminal) -> int:
         fieldwords.once_alone(field, (field,), fields)
     fields["patch"] = options.patch
     fields.update(given)
-    ordered = {field: fields[field] for field in _FIELDS if field in fields}
+    ordered = {field: fields[field] for field in FIELDS if field in fields}
     ordered.update(fields)
     chosen = hosts(names)
 

@@ -16,13 +16,15 @@ from typing import Tuple
 from qualvosec import yamlsubset
 from qualvosec.admin.terminal import UsageError
 from qualvosec.manifest.entrytext import Value
+from qualvosec.manifest.fields import EITHER
+from qualvosec.manifest.fields import FIELDS
+from qualvosec.manifest.fields import LIST
+from qualvosec.manifest.fields import ONE
 from qualvosec.manifest.schema import fold
 from qualvosec.safetext import safe
 from qualvosec.yamlsubset import YamlError
 
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-LISTS = ("packages_whitelist", "packages_blacklist", "freeze", "group_membership")
-LISTS_OR_ONE = ("weekday", "week")
 
 
 def split(words: Sequence[str]) -> Tuple[List[str], Dict[str, Value]]:
@@ -55,10 +57,11 @@ def value(field: str, text: str) -> Value:
     """Return what a field's text means, None for no text; raises UsageError."""
     if not text.strip(" "):
         return None
-    is_list = field in LISTS or (field in LISTS_OR_ONE and "," in text)
+    form = FIELDS[field].form if field in FIELDS else ONE
+    is_list = form == LIST or (form == EITHER and "," in text)
     if is_list and not text.lstrip(" ").startswith("["):
         items = [item.strip(" ") for item in text.split(",")]
-        if field in LISTS:
+        if form == LIST:
             return [_unquoted(item) for item in items]
         text = "[%s]" % text
     return _read(field, text)       # type: ignore[return-value]

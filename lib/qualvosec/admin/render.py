@@ -122,29 +122,3 @@ def shorten(text: str, width: int) -> str:
         return text
     tail = (width - 3) // 2
     return text[:width - 3 - tail] + "..." + text[len(text) - tail:]
-
-
-def value(field: str, policy: Policy) -> str:
-    """Return a policy's value of a manifest field as an administrator would write it."""
-    texts = {
-        "patch": _boolean(policy.patch),
-        "reboot": {"always": "true", "never": "false"}.get(policy.reboot, policy.reboot),
-        "weekday": ", ".join(DAYS[day] for day in policy.weekdays),
-        "hour": str(policy.hour),
-        "minute": str(policy.minute),
-        "duration": "%d minutes" % policy.duration,
-        "reboot_grace": "%d minutes" % policy.reboot_grace,
-        "splay": "%d minutes" % policy.splay,
-        "week": ", ".join(_WEEKS[week] for week in policy.weeks) or "every",
-        "freeze": ", ".join("%s/%s" % (date(first), date(last)) for first, last in policy.freeze),
-        "catch_up": "%d hours" % policy.catch_up,
-        "security_only": _boolean(policy.security_only),
-        "packages_whitelist": ", ".join(policy.only) or "all installed",
-        "packages_blacklist": ", ".join(policy.exclude),
-        "group_membership": ", ".join(policy.groups),
-    }
-    return texts[field] or "none"
-
-
-def _boolean(flag: bool) -> str:
-    return "true" if flag else "false"

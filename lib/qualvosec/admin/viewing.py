@@ -21,8 +21,8 @@ from qualvosec.admin.terminal import UsageError
 from qualvosec.admin.terminal import count
 from qualvosec.manifest import document
 from qualvosec.manifest import lookup
+from qualvosec.manifest import policy as policies
 from qualvosec.manifest import schema
-from qualvosec.manifest.fields import FIELDS
 from qualvosec.manifest.fields import did_you_mean
 from qualvosec.manifest.schema import Path
 from qualvosec.manifest.schema import fold
@@ -108,10 +108,10 @@ def show(options: argparse.Namespace, terminal: Terminal) -> int:
             terminal.warn("%s: the entry is invalid: it is not patched" % options.fqdn)
         return FAILED
     rows = []
-    for field in FIELDS:
+    for field, text in policies.texts(found.policy).items():
         decided = ", ".join("%s:%d (%s)" % (safe(manifest.name), mark.line, _level(path))
                             for path, mark in found.places.get(field, []))
-        rows.append((field, safe(render.value(field, found.policy), 2000), decided or "default"))
+        rows.append((field, safe(text, 2000), decided or "default"))
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     widths[1] = min(widths[1], 40)
     terminal.say("%s\n" % fold(options.fqdn))

@@ -40,6 +40,7 @@ from qualvosec.client.daemon import StartError
 from qualvosec.client.daemon import check_owner
 from qualvosec.client.daemon import take_lock
 from qualvosec.client.daemon import use_zone
+from qualvosec.manifest import policy as policies
 from qualvosec.manifest import signature
 from qualvosec.manifest import window
 from qualvosec.manifest.policy import Policy
@@ -48,7 +49,6 @@ from qualvosec.usage import Parser
 
 DEFAULT_FILE = os.path.join(paths.CONFIG_DIR, "qualvosec.conf")
 UNKNOWN = 3     # to a monitoring system 2 is critical
-DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
 class CommandFailed(Exception):
@@ -208,34 +208,14 @@ def _policy_of(fqdn: str, reply: fetchreply.Reply) -> Policy:
 def _policy(args: argparse.Namespace) -> int:
     _, fqdn, reply = _subject(args)
     policy = _policy_of(fqdn, reply)
-    fields = readable(policy)
     if args.json:
-        sys.stdout.write(json.dumps(dict(fields, host=fqdn), sort_keys=True) + "\n")
+        shown = dict(policies.values(policy), host=fqdn)
+        sys.stdout.write(json.dumps(shown, sort_keys=True) + "\n")
         return 0
     sys.stdout.write("host: %s\n" % fqdn)
-    for key, value in fields.items():
-        if isinstance(value, list):
-            shown = ", ".join(str(part) for part in value) or "none"
-        else:
-            shown = str(value).lower() if isinstance(value, bool) else str(value)
-        sys.stdout.write("%s: %s\n" % (key, safe(shown, 2000)))
+    for name, text in policies.texts(policy).items():
+        sys.stdout.write("%s: %s\n" % (name, safe(text, 2000)))
     return 0
-
-
-def readable(policy: Policy) -> Dict[str, object]:
-    """Return a policy under the manifest's own field names and spellings."""
-    return {
-        "patch": policy.patch,
-        "reboot": {"never": False, "always": True}.get(policy.reboot, policy.reboot),
-        "weekday": [DAYS[day] for day in policy.weekdays],
-        "time": "%02d:%02d" % (policy.hour, policy.minute),
-        "duration": policy.duration, "reboot_grace": policy.reboot_grace, "splay": policy.splay,
-        "week": ["last" if week < 0 else week for week in policy.weeks] or "every",
-        "freeze": ["%04d-%02d-%02d/%04d-%02d-%02d" % (window.civil(first) + window.civil(last))
-                   for first, last in policy.freeze],
-        "catch_up": policy.catch_up, "security_only": policy.security_only,
-        "packages_whitelist": list(policy.only), "packages_blacklist": list(policy.exclude),
-        "group_membership": list(policy.groups)}
 
 
 def _next(args: argparse.Namespace) -> int:

@@ -18,7 +18,7 @@ from typing import Union
 
 from qualvosec.contract import shape
 from qualvosec.manifest import policy as policies
-from qualvosec.manifest.policy import MAX_ORDINAL
+from qualvosec.manifest.fields import MAX_ORDINAL
 from qualvosec.manifest.policy import Policy
 
 VERSION = 1

@@ -89,7 +89,7 @@ def status(snapshot: Snapshot) -> str:
         "started": instant(snapshot.started), "phase": snapshot.phase,
         "running_since": instant(snapshot.running_since), "waiting_for": snapshot.waiting_for,
         "veto": snapshot.veto, "entry": snapshot.entry,
-        "policy": policies.to_json(snapshot.policy) if snapshot.policy else None,
+        "policy": policies.values(snapshot.policy) if snapshot.policy else None,
         "faults": list(snapshot.faults),
         "next_window": {"id": snapshot.next_window, "start": instant(snapshot.next_start),
                         "close": instant(snapshot.next_close)},

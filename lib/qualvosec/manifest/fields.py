@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The fields of a manifest entry: what each may hold and what it means.
+"""The fields of a manifest entry: what each may hold, and how it is shown. The one table.
 
-One reader per field turns the parsed value into what Policy stores, or
-complains: what is wrong and what to do, for a list at the item. Nothing is
-guessed: text is not a number, a number is not text, a single value is not a
-list (weekday and week alone take either), an empty list is a mistake.
-A fault never repeats more than 40 characters of what it was given.
+A new field is a row of FIELDS, its default in policy.Policy, and who obeys it. One reader per
+field turns the parsed value into what Policy stores, or complains: what is wrong and what to do,
+for a list at the item. Nothing is guessed: text is not a number, a number is not text, a
+single value is not a list (weekday and week alone take either), an empty list is a mistake.
+A fault never repeats more than 40 characters of what it was given. The daemon has this module,
+too: what only a reader of manifests needs is imported where it is used.
 """
 
-import datetime
-import difflib
 import re
 from typing import Any
 from typing import Callable
@@ -18,8 +17,8 @@ from typing import Dict
 from typing import List
 from typing import NamedTuple
 from typing import Optional
-from typing import Tuple
 
+from qualvosec.contract import shape
 from qualvosec.safetext import safe
 
 MAX_PATTERN_CHARS = 128
@@ -27,6 +26,7 @@ MAX_PATTERNS = 500
 MAX_RANGES = 200
 MAX_LABELS = 100
 MAX_LABEL_CHARS = 64
+MAX_ORDINAL = 3652059   # 9999-12-31, the last day that the calendar can name
 
 Complain = Callable[..., None]      # complain(what, fix, index=None)
 
@@ -39,11 +39,21 @@ _LABEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@+/-]{0,%d}" % (MAX_LABEL_CHARS -
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
-class Field(NamedTuple):
-    """One field: its name in Policy and the reader of its value."""
+ONE, LIST, EITHER = "one", "list", "either"     # what a field's value is in the manifest
 
-    policy: str
-    read: Callable[[object, Complain], Any]
+
+class Field(NamedTuple):
+    """One field, under its name in the manifest; its default is that of Policy."""
+
+    policy: str                                 # its name in Policy
+    read: Callable[[object, Complain], Any]     # what the manifest has -> what Policy holds
+    check: shape.Part                           # what Policy holds, where it arrives as JSON
+    value: Callable[[Any], object]              # what Policy holds -> as the manifest has it
+    text: Callable[[Any], str]                  # that, for a person
+    form: str = ONE
+    united: int = 0         # entries at most, united over all levels; 0: the nearest level counts
+    is_host_only: bool = False
+    since: str = "1.0"      # the first version whose clients know it
 
 
 def shown(value: object) -> str:
@@ -63,6 +73,8 @@ def did_you_mean(word: str, known: Collection[str]) -> str:
     """Return the nearest known word, or "" when none is near."""
     if not known or len(word) > 64:
         return ""
+    import difflib
+
     word = word.lower()
     near = difflib.get_close_matches(word, list(known), 1, 0.7)
     if not near and len(word) >= 3:
@@ -75,6 +87,8 @@ def ordinal(text: str) -> Optional[int]:
     if not _DATE.fullmatch(text):
         return None
     try:
+        import datetime
+
         return datetime.date(int(text[:4]), int(text[5:7]), int(text[8:])).toordinal()
     except ValueError:
         return None
@@ -220,24 +234,83 @@ def _labels(value: object, complain: Complain) -> Any:
     return tuple(good)
 
 
-FIELDS: Dict[str, Field] = {
-    "patch": Field("patch", boolean),
-    "reboot": Field("reboot", _reboot),
-    "weekday": Field("weekdays", _weekdays),
-    "hour": Field("hour", number(0, 23)),
-    "minute": Field("minute", number(0, 59)),
-    "duration": Field("duration", number(1, 1440)),
-    "reboot_grace": Field("reboot_grace", number(0, 1440)),
-    "splay": Field("splay", number(0, 1440)),
-    "week": Field("weeks", _weeks),
-    "freeze": Field("freeze", _freeze),
-    "catch_up": Field("catch_up", number(0, 168)),
-    "security_only": Field("security_only", boolean),
-    "packages_whitelist": Field("only", _patterns),
-    "packages_blacklist": Field("exclude", _patterns),
-    "group_membership": Field("groups", _labels),
-}
+def day(ordinal_day: int) -> str:
+    """Return an ordinal as the date that ordinal() reads."""
+    import datetime
 
-# United over all levels instead of replaced, and how many entries may result.
-UNITED: Dict[str, int] = {"freeze": MAX_RANGES, "packages_blacklist": MAX_PATTERNS}
-HOST_ONLY: Tuple[str, ...] = ("group_membership",)
+    return datetime.date.fromordinal(ordinal_day).isoformat()
+
+
+def _as_it_is(value: Any) -> object:
+    return value
+
+
+def _plain(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _counted(unit: str) -> Callable[[object], str]:
+    return lambda value: "%s %s" % (value, unit) if unit else str(value)
+
+
+def _listed(empty: str = "none") -> Callable[[Any], str]:
+    return lambda value: ", ".join(str(item) for item in value) or empty
+
+
+def _flag(policy: str) -> Field:
+    return Field(policy, boolean, shape.boolean, _as_it_is, _plain)
+
+
+def _whole(policy: str, low: int, high: int, unit: str = "") -> Field:
+    return Field(policy, number(low, high), shape.number(low, high), _as_it_is, _counted(unit))
+
+
+def _texts(policy: str, read: Callable[[object, Complain], Any], empty: str = "none",
+           united: int = 0, is_host_only: bool = False) -> Field:
+    return Field(policy, read, shape.list_of(shape.text(MAX_PATTERN_CHARS, 1), MAX_PATTERNS), list,
+                 _listed(empty), LIST, united, is_host_only)
+
+
+def _sorted(low: int, high: int, but: int = -1) -> shape.Part:
+    numbers = shape.list_of(shape.number(low, high))
+
+    def part(value: object, notes: shape.Notes) -> object:
+        found = numbers(value, notes)
+        if but in found or list(found) != sorted(set(found)):
+            raise shape.ShapeError("has an entry that is out of range, unsorted or twice")
+        return found
+    return part
+
+
+def _ranges(value: object, notes: shape.Notes) -> object:
+    one = shape.number(1, MAX_ORDINAL)
+    found = shape.list_of(shape.row(one, one), MAX_PATTERNS)(value, notes)
+    if any(first > last for first, last in found):
+        raise shape.ShapeError("has a range that ends before it begins")
+    return found
+
+
+FIELDS: Dict[str, Field] = {
+    "patch": _flag("patch"),
+    "reboot": Field("reboot", _reboot, shape.word("never", "always", "required"),
+                    lambda word: {"never": False, "always": True}.get(word, word), _plain),
+    "weekday": Field("weekdays", _weekdays, _sorted(0, 6),
+                     lambda days: [_DAYS[number].capitalize() for number in days],
+                     _listed(), EITHER),
+    "hour": _whole("hour", 0, 23),
+    "minute": _whole("minute", 0, 59),
+    "duration": _whole("duration", 1, 1440, "minutes"),
+    "reboot_grace": _whole("reboot_grace", 0, 1440, "minutes"),
+    "splay": _whole("splay", 0, 1440, "minutes"),
+    "week": Field("weeks", _weeks, _sorted(-1, 5, 0),
+                  lambda weeks: [week for week in weeks if week > 0] + ["last"] * (-1 in weeks),
+                  _listed("every"), EITHER),
+    "freeze": Field("freeze", _freeze, _ranges,
+                    lambda ranges: ["%s/%s" % (day(first), day(last)) for first, last in ranges],
+                    _listed(), LIST, MAX_RANGES),
+    "catch_up": _whole("catch_up", 0, 168, "hours"),
+    "security_only": _flag("security_only"),
+    "packages_whitelist": _texts("only", _patterns, "all installed"),
+    "packages_blacklist": _texts("exclude", _patterns, united=MAX_PATTERNS),
+    "group_membership": _texts("groups", _labels, is_host_only=True),
+}

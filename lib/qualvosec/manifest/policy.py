@@ -7,16 +7,14 @@ The fetch process is the one that reads what the web server sent,
 so the daemon believes nothing it says about itself.
 """
 
+from typing import Any
 from typing import Dict
 from typing import NamedTuple
 from typing import Optional
 from typing import Tuple
 
 from qualvosec.contract import shape
-
-MAX_ENTRIES = 500
-MAX_TEXT = 128
-MAX_ORDINAL = 3652059   # 9999-12-31, the last day that the calendar can name
+from qualvosec.manifest.fields import FIELDS
 
 
 class PolicyError(ValueError):
@@ -43,32 +41,8 @@ class Policy(NamedTuple):
     groups: Tuple[str, ...] = ()                # group_membership
 
 
-def _ranges(value: object, notes: shape.Notes) -> object:
-    day = shape.number(1, MAX_ORDINAL)
-    found = shape.list_of(shape.row(day, day), MAX_ENTRIES)(value, notes)
-    if any(first > last for first, last in found):
-        raise shape.ShapeError("has a range that ends before it begins")
-    return found
-
-
-def _sorted(low: int, high: int, but: int = -1) -> shape.Part:
-    numbers = shape.list_of(shape.number(low, high))
-
-    def part(value: object, notes: shape.Notes) -> object:
-        found = numbers(value, notes)
-        if but in found or list(found) != sorted(set(found)):
-            raise shape.ShapeError("has an entry that is out of range, unsorted or twice")
-        return found
-    return part
-
-
-_TEXTS = shape.list_of(shape.text(MAX_TEXT, 1), MAX_ENTRIES)
-_POLICY = shape.record(
-    Policy, reboot=shape.word("never", "always", "required"), weekdays=_sorted(0, 6),
-    hour=shape.number(0, 23), minute=shape.number(0, 59), duration=shape.number(1, 1440),
-    reboot_grace=shape.number(0, 1440), splay=shape.number(0, 1440),
-    weeks=_sorted(-1, 5, 0), freeze=_ranges, catch_up=shape.number(0, 168),
-    only=_TEXTS, exclude=_TEXTS, groups=_TEXTS)
+_CHECKS: Dict[str, Any] = {field.policy: field.check for field in FIELDS.values()}
+_POLICY = shape.record(Policy, **_CHECKS)
 
 
 def from_json(value: object, notes: Optional[shape.Notes] = None) -> Policy:
@@ -95,6 +69,16 @@ def to_json(policy: Policy) -> Dict[str, object]:
             value = [list(entry) if isinstance(entry, tuple) else entry for entry in value]
         result[key] = value
     return result
+
+
+def values(policy: Policy) -> Dict[str, object]:
+    """Return a policy under the manifest's own names and in its own spellings, for JSON."""
+    return {name: field.value(getattr(policy, field.policy)) for name, field in FIELDS.items()}
+
+
+def texts(policy: Policy) -> Dict[str, str]:
+    """Return the same for a person to read."""
+    return {name: FIELDS[name].text(value) for name, value in values(policy).items()}
 
 
 def schedule_key(policy: Policy) -> str:

@@ -21,8 +21,6 @@ from typing import Tuple
 from typing import Union
 
 from qualvosec.manifest.fields import FIELDS
-from qualvosec.manifest.fields import HOST_ONLY
-from qualvosec.manifest.fields import UNITED
 from qualvosec.manifest.fields import did_you_mean
 from qualvosec.manifest.fields import is_label
 from qualvosec.manifest.fields import number
@@ -159,7 +157,7 @@ def read_level(fields: object, path: Path) -> Level:
             if fault is not None:
                 faults.append(fault)
             continue
-        if name in HOST_ONLY and not is_host:
+        if field.is_host_only and not is_host:
             faults.append(Fault(place, "%s: not possible here" % name,
                                 "write it in the entries of hosts"))
             continue
@@ -207,7 +205,7 @@ def _merged(levels: List[Level]) -> Tuple[Dict[str, Any], Places]:
     places: Places = {}
     for level in levels:
         for name, value in level.values.items():
-            if name in UNITED and name in values:
+            if FIELDS[name].united and name in values:
                 values[name] = tuple(sorted(set(values[name] + value)))
                 places[name] += (level.path + (name,),)
             else:
@@ -231,10 +229,10 @@ def _relations(values: Mapping[str, Any], places: Places, host: Path) -> List[Fa
     if values.get("splay", 0) > duration:
         faults.append(Fault(place("splay"), "splay: %d is longer than the window"
                             % values["splay"], "use 0 to %d, as in duration" % duration))
-    for name, limit in UNITED.items():
-        if len(values.get(name, ())) > limit:
+    for name, value in values.items():
+        if 0 < FIELDS[name].united < len(value):
             faults.append(Fault(place(name), "%s: %d entries over all levels are too many"
-                                % (name, len(values[name])), "keep to %d" % limit))
+                                % (name, len(value)), "keep to %d" % FIELDS[name].united))
     patterns = values.get("packages_whitelist", ()) + values.get("packages_blacklist", ())
     if patterns and sum(len(pattern) + 4 for pattern in patterns) > MAX_PACKAGE_TEXT:
         faults.append(Fault(host, "packages_whitelist and packages_blacklist: too long together",
