@@ -34,6 +34,7 @@ class Fake:
 
     def __init__(self, environment: Mapping[str, str] = ENVIRONMENT) -> None:
         self.environment = dict(environment)
+        self.environments: Dict[str, Dict[str, str]] = {}  # of single command lines
         self.answers: Dict[Tuple[str, ...], Any] = {}
         self.calls: List[List[str]] = []
         self.logged: List[bool] = []
@@ -48,7 +49,7 @@ class Fake:
             limit: int = 0, log_fd: Optional[int] = None) -> command.Result:
         """Stand in for command.run."""
         words = list(argv)
-        if dict(env) != self.environment:
+        if dict(env) != self.environments.get(" ".join(words), self.environment):
             raise AssertionError("another environment: %r" % (env,))
         self.before(words)
         self.calls.append(words)

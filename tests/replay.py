@@ -11,6 +11,7 @@ which somebody else has written down, never with what the adapter says of itself
 import fcntl
 import json
 import os
+import shutil
 import tempfile
 from typing import Any
 from typing import Callable
@@ -67,9 +68,21 @@ HELD = {"openbsd/pkg_add-locked": "var/db/pkg", "alpine/apk-2.14/lock-held": "li
 # Of the files in a transcript, those that are so from the start.
 AT_FIRST = ("/etc/apk/world", "/etc/apk/repositories")
 # How the lists of all packages are written.
-LISTS_FORM = {"pkg query %n": "%s", "pkg query %n %v %k": "%s %s 0", "apk info -v": "%s-%s",
-              "pkg_info -q": "%s-%s", "pkg_info": "%s-%s some words"}
-LISTS = [words.split() for words in LISTS_FORM]
+LISTS: Dict[Tuple[str, ...], str] = {
+    ("pkg", "query", "%n"): "%s", ("pkg", "query", "%n %v %k"): "%s %s 0",
+    ("apk", "info", "-v"): "%s-%s", ("pkg_info", "-q"): "%s-%s", ("pkg_info",): "%s-%s some words"}
+BASES = {"base", "base (kernel)", "base (userland)", "running"}
+RELEASES = {"freebsd-version -k": "base (kernel)", "freebsd-version -u": "base (userland)"}
+
+
+# The night that is meant begins behind a kill, a loss or an administrator's own calls.
+STARTS = {"openbsd/syspatch-rollback": 2, "freebsd/freebsd-update-cut-short": 2,
+          "freebsd/freebsd-update-manifest-corrupt": 2, "freebsd/pkg-1.21/killed": 2,
+          "freebsd/freebsd-update-upgrade-kernel-done": 3, "freebsd/pkg-2.8/killed": 2,
+          "freebsd/freebsd-update-upgrade-prepared": 2}
+# What freebsd-update's own directory holds: at the start, where that is recorded, and at the end.
+WORK = "ls -R /var/db/freebsd-update "
+BEFORE = ("after the cut", "after upgrade", "after the first install")
 
 
 class Unseen(NamedTuple):
@@ -153,12 +166,12 @@ class Tape:
     last change follows from `installed_after`, where the list itself was not recorded then.
     """
 
-    def __init__(self, value: Mapping[str, Any], allowed: Sequence[Unseen]) -> None:
+    def __init__(self, value: Mapping[str, Any], allowed: Sequence[Unseen], start: int) -> None:
         self.value = value
         self.calls: List[Dict[str, Any]] = value["calls"]
         self.allowed = allowed
         self.changed: Callable[[], None] = lambda: None
-        self.phase = 1
+        self.phase = start
         self.last: Optional[Dict[str, Any]] = None
         self.given: Set[int] = set()
         self.used: List[str] = []
@@ -186,14 +199,20 @@ class Tape:
     def _answer(self, words: List[str], extra: Mapping[str, str]) -> Dict[str, Any]:
         fits = [number for number, call in enumerate(self.calls)
                 if call["argv"] == words and call["env"] == extra]
+        running = self.value["installed_before"].get("running")
+        if not fits and running and words == ["freebsd-version", "-r"]:
+            return {"rc": 0, "stdout": running + "\n", "stderr": "", "phase": self.phase}
         if not fits:
-            return self._documented(words)
+            return self._documented(words, extra)
         phases = {self.calls[number]["phase"] for number in fits}
         earlier = [phase for phase in phases if phase <= self.phase]
         phase = max(earlier) if earlier else min(phases)
-        if (self.last and phase < self.phase and words in LISTS
-                and set(self.value["installed_before"]) - {"base"}):
-            return self._after(words)
+        if self.last and phase < self.phase:
+            base_part = self.value["installed_after"].get(RELEASES.get(" ".join(words), ""))
+            if base_part:
+                return {"rc": 0, "stdout": base_part + "\n", "stderr": "", "phase": self.phase}
+            if tuple(words) in LISTS and set(self.value["installed_before"]) - BASES:
+                return self._after(words)
         fits = [number for number in fits if self.calls[number]["phase"] == phase]
         fresh = [number for number in fits if number not in self.given]
         number = fresh[0] if fresh else fits[-1]
@@ -204,21 +223,26 @@ class Tape:
         if self.last is not [call for call in self.calls if call.get("changes")][-1]:
             raise Unrecorded("what is installed behind %s" % " ".join(self.last or {}))
         rows = sorted((name, version) for name, version in self.value["installed_after"].items()
-                      if name != "base")
-        text = "".join(LISTS_FORM[" ".join(words)] % row[:LISTS_FORM[" ".join(words)].count("%")]
-                       + "\n" for row in rows)
+                      if name not in BASES)
+        form = LISTS[tuple(words)]
+        text = "".join(form % row[:form.count("%")] + "\n" for row in rows)
         return {"rc": 0, "stdout": text, "stderr": "", "phase": self.phase}
 
-    def _documented(self, words: List[str]) -> Dict[str, Any]:
+    def _documented(self, words: List[str], extra: Mapping[str, str]) -> Dict[str, Any]:
         for row in self.allowed:
-            if list(row.argv) == words:
-                self.used.append(" ".join(words))
-                if row.answer == "plan":
-                    raise Unrecorded(" ".join(words))
-                code, _, text = row.answer.partition(" ")
-                if code == "like":
-                    return self._answer(text.split(), {})
-                return {"rc": int(code), "stdout": text, "stderr": "", "phase": 0}
+            # A * at the end stands for any words.
+            given = words[:len(row.argv) - 1] + ["*"] if row.argv[-1] == "*" else words
+            if list(row.argv) != given:
+                continue
+            self.used.append(" ".join(words))
+            if row.answer == "plan":
+                raise Unrecorded(" ".join(words))
+            code, _, text = row.answer.partition(" ")
+            if code == "with":
+                return self._answer(words, dict(extra, **dict([text.split("=")])))
+            if code == "like":
+                return self._answer(text.split(), extra)
+            return {"rc": int(code), "stdout": text, "stderr": "", "phase": 0}
         raise AssertionError("was not recorded: %s" % " ".join(words))
 
 
@@ -228,7 +252,7 @@ class Run:
     def __init__(self, name: str, expect: Mapping[str, Any]) -> None:
         self.name, self.value, self.expect = name, load(name), expect
         self.folder = name.split("/")[0]
-        self.tape = Tape(self.value, unseen(self.folder, name))
+        self.tape = Tape(self.value, unseen(self.folder, name), STARTS.get(name, 1))
         self.clock = NOW
         self.phases: List[str] = []
         self.plans: List[base.Plan] = []
@@ -254,8 +278,8 @@ class Run:
         os.makedirs(os.path.join(root, "run"))
         self._write(root, [name for name in self.value["files"] if name in AT_FIRST])
         # These appear with the change.
-        self.tape.changed = lambda: self._write(root, [
-            name for name in self.value["files"] if name.startswith("/") and " " not in name])
+        self.tape.changed = lambda: self._later(root)
+        self._work(root, BEFORE)
         if self.folder == "openbsd":
             times = self.value["files"].get("times: kern.boottime and the change of /bsd", "")
             boots = [int(call["stdout"]) for call in self.value["calls"]
@@ -263,6 +287,31 @@ class Run:
             linked = int(times.split()[1]) if times else min(boots or [int(NOW)]) + BOOT_S
             with open(os.path.join(root, "bsd"), "w", encoding="utf-8"):
                 os.utime(os.path.join(root, "bsd"), (linked, linked))
+
+    def _later(self, root: str) -> None:
+        self._write(root, [name for name in self.value["files"]
+                           if name.startswith("/") and " " not in name])
+        self._work(root, ("at the end",))
+
+    def _work(self, root: str, when: Sequence[str]) -> None:
+        """Make freebsd-update's directory as it is listed, the files empty."""
+        for words in when:
+            text = self.value["files"].get(WORK + words, "")
+            folder = os.path.join(root, "var/db/freebsd-update")
+            if text and os.path.isdir(folder):
+                shutil.rmtree(folder)
+            entries = [line[2:] for line in text.splitlines()]
+            for entry in sorted(entries, key=len):
+                name, _, target = entry.partition(" -> ")
+                path = os.path.join(folder, name)
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                if target:
+                    os.symlink(target, path)
+                elif any(other.startswith(name + "/") for other in entries):
+                    os.makedirs(path, exist_ok=True)
+                else:
+                    with open(path, "w", encoding="utf-8"):
+                        pass
 
     def _write(self, root: str, names: Sequence[str]) -> None:
         for name in names:
@@ -371,7 +420,7 @@ def faults(got: Outcome, expect: Mapping[str, Any]) -> List[str]:
 
 
 def _plain(text: str) -> str:
-    return text.lower().replace("-", "")
+    return text.lower().replace("-", " ")
 
 
 def replay(name: str) -> List[str]:

@@ -148,7 +148,8 @@ class Transaction:
                            if papers.get(path) != stamp))
         rest = {p.name for p in plan.pending} - {row[0] for row in changed}
         self._save(upgraded=changed, config_files=new, pending=len(rest))
-        outcome, why = base.forecast(plan)
+        outcome, why = base.forecast(plan._replace(
+            warnings=plan.warnings + tuple(self.manager.notes)))
         try:
             self._hooks("post-patch", outcome="failed" if fault else outcome)
         except (base.Refused, command.CommandError) as error:

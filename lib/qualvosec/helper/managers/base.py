@@ -169,6 +169,7 @@ class Manager:
 
     def __init__(self, world: World) -> None:
         self.world = world
+        self.notes: List[str] = []  # what commit() saw and no failure tells
 
     def busy(self) -> str:
         """Say who holds the package manager, empty when nobody does."""

@@ -34,13 +34,14 @@ class Simulation(NamedTuple):
     """What the package manager would do.
 
     `needs` are packages that a second try must leave out, too, and why;
-    `why` says of single packages what keeps them back.
+    `why` says of single packages what keeps them back, `again` are installed anew as they are.
     """
 
     install: Tuple[base.Package, ...] = ()
     removed: Tuple[str, ...] = ()
     needs: Mapping[str, str] = {}
     why: Mapping[str, str] = {}
+    again: Tuple[str, ...] = ()
 
 
 Simulate = Callable[[Set[str]], Simulation]
@@ -60,6 +61,7 @@ class Pending(NamedTuple):
     warnings: Tuple[str, ...] = ()
     phased: Collection[str] = ()
     own: str = ""
+    hold: str = "held by the administrator"
 
 
 def plan(manager: str, selection: base.Selection, found: Pending,
@@ -133,7 +135,7 @@ def _choose(manager: str, selection: base.Selection, own: str, excluded: Set[str
     forced: Dict[str, str] = {}
     for _ in range(TRIES):
         chosen = simulate(excluded | set(forced))
-        new = [package.name for package in chosen.install if not package.old]
+        new = [package.name for package in chosen.install if not package.old] + list(chosen.again)
         late = dict.fromkeys(names.expand(selection.exclude, new, own)[0], BLACKLISTED)
         late.update(chosen.needs)
         if not set(late) - excluded - set(forced):
@@ -151,7 +153,7 @@ def _reason(name: str, found: Pending, chosen: Simulation, forced: Mapping[str, 
             excluded: Collection[str]) -> str:
     """Say of an update that was wanted and is not in the plan what holds it back."""
     if name in found.held:
-        return "held by the administrator"
+        return found.hold
     if name in found.phased:
         return "phased: not yet offered to this host"
     if name in forced:
