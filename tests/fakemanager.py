@@ -20,6 +20,7 @@ from typing import Tuple
 from typing import Union
 
 from qualvosec import command
+from qualvosec import log
 from qualvosec.helper.managers import base
 
 from tests import DATA
@@ -90,12 +91,13 @@ class Case(unittest.TestCase):
             os.chmod(os.path.join(self.root, name), 0o755)
         os.makedirs(os.path.join(self.root, "run"))
         self.fake = Fake(self.environment)
-        log = os.open(os.path.join(self.root, "log"), os.O_RDWR | os.O_APPEND | os.O_CREAT)
-        self.addCleanup(os.close, log)
+        log_fd = os.open(os.path.join(self.root, "log"), os.O_RDWR | os.O_APPEND | os.O_CREAT)
+        self.addCleanup(os.close, log_fd)
         self.told: List[str] = []
         self.world = base.World(run=self.fake.run, now=lambda: NOW, root=self.root,
-                                run_dir=os.path.join(self.root, "run"), log_fd=log,
-                                sleep=lambda seconds: None, tell=self.told.append)
+                                run_dir=os.path.join(self.root, "run"), log_fd=log_fd,
+                                sleep=lambda seconds: None, tell=lambda event, **values:
+                                self.told.append(log.line(event, **values)))
 
     def write(self, name: str, text: str) -> str:
         """Write a file of the root directory; its path."""

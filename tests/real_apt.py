@@ -64,7 +64,7 @@ class RealApt(realhost.RealHost):
                          (0, [], True, True))
         self.assertEqual(self.chroot("apt-mark", "showmanual", "qv-brandnew"), "")
         log = self.read("/var/log/qualvosec-helper/run.log")
-        self.assertEqual(log.count(" run argv=/usr/bin/apt-get "), self.starts)
+        self.assertEqual(log.count(' run argv="/usr/bin/apt-get '), self.starts)
         self.assert_clean()
         self.assert_no_traces()
 

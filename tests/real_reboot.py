@@ -108,7 +108,7 @@ class Reboots(unittest.TestCase):
                          "QualvoSec: reboot after patching, in %d seconds\n" % DELAY_S)
         waited = float(self.read("root/ended")) - float(self.read("root/began"))
         self.assertGreaterEqual(waited, DELAY_S)
-        self.assertIn("argv=wait %s\n" % order, self.log())
+        self.assertIn("argv=\"wait %s\"\n" % order, self.log())
         record = self.state()["record"]
         self.assertGreater(record["reboot_requested"], 0)
         self.assertEqual((record["reboot_delay"], record["reboot_refused"]), (DELAY_S, ""))

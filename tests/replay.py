@@ -373,9 +373,9 @@ class Run:
     def _sleep(self, seconds: float) -> None:
         self.clock += seconds
 
-    def _tell(self, line: str) -> None:
-        if line.startswith("phase "):
-            self.phases.append(line.split()[1])
+    def _tell(self, event: str, **values: str) -> None:
+        if event == "phase":
+            self.phases.append(values["phase"])
 
     def _judge(self, got: record.Record) -> Outcome:
         plans = self.plans or [base.Plan()]

@@ -256,6 +256,21 @@ def _is_subprocess(function: ast.expr) -> bool:
             and function.value.id == "subprocess")
 
 
+def log_faults(tree: str) -> List[str]:
+    """An event is a fixed text that can be searched for; what varies goes behind `key=`."""
+    faults = []
+    for source in sources(tree):
+        for node in ast.walk(source.syntax):
+            if (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+                    and isinstance(node.func.value, ast.Name) and node.func.value.id == "log"
+                    and node.func.attr in ("debug", "info", "warning", "error", "critical")
+                    and not isinstance(node.args[0] if node.args else None,
+                                       (ast.Str if sys.version_info < (3, 8) else ast.Constant))):
+                faults.append("%s:%d: the event of a log line is no fixed text" % (
+                    source.path, node.lineno))
+    return faults
+
+
 def version_places(tree: str, version: str) -> List[str]:
     """The files whose code holds the version's number; an example in a docstring may."""
     found = []

@@ -20,6 +20,7 @@ from typing import List
 from typing import Tuple
 from unittest import mock
 
+from qualvosec import log
 from qualvosec.client import acceptance
 from qualvosec.client import config as configuration
 from qualvosec.client import daemon
@@ -153,7 +154,7 @@ class Lifetime(DaemonCase):
     def test_another_tool_is_logged_once_and_shown_and_changes_nothing_else(self) -> None:
         self.install_cron_job()
         self.start()
-        self.wait_for("WARNING another tool patches this host: " + CRON_JOB)
+        self.wait_for("WARNING another tool patches this host tool=" + log.quoted(CRON_JOB))
         self.wait_for("manifest accepted entry=policy")
         value = self.status()
         self.assertEqual((value["other_tools"], value["healthy"], value["reasons"]),
@@ -231,7 +232,7 @@ class Renewal(DaemonCase):
         self.wait_for("manifest accepted")
         with open(self.path("launch.py"), "a", encoding="ascii") as stream:
             stream.write("# newer\n")
-        self.wait_for("own files have changed: starting anew")
+        self.wait_for("own files have changed effect=\"starting anew\"")
         end = time.monotonic() + 20
         while self.log().count("INFO started") < 2:
             self.assertLess(time.monotonic(), end, self.log())
@@ -249,7 +250,7 @@ class Renewal(DaemonCase):
         time.sleep(1.5)
         self.assertNotIn("starting anew", self.log())
         self.edge.answer("status", window="20261124T0215Z")
-        self.wait_for("own files have changed: starting anew")
+        self.wait_for("own files have changed effect=\"starting anew\"")
 
 
 class Reload(DaemonCase):
@@ -284,7 +285,8 @@ class Reload(DaemonCase):
             self.configure(monitoring_port=str(other.getsockname()[1]))
             process.send_signal(signal.SIGHUP)
             self.wait_for("INFO reloaded")
-            self.assertIn("CRITICAL monitoring is off: monitoring_listener 127.0.0.1", self.log())
+            self.assertIn("CRITICAL monitoring is off reason=\"monitoring_listener 127.0.0.1",
+                          self.log())
             self.assertRaises(OSError, self.status)
         self.configure()
         process.send_signal(signal.SIGHUP)
@@ -313,7 +315,7 @@ class Lookouts(unittest.TestCase):
             while lookout.tick(now, "warn"):
                 for key, mask in self.selector.select(0.05):
                     key.data.handle(key, mask)
-        return [call[0][0] for call in warning.call_args_list]
+        return [log.line(*call[0], **call[1]) for call in warning.call_args_list]
 
     def setUp(self) -> None:
         self.selector = selectors.DefaultSelector()
@@ -325,10 +327,10 @@ class Lookouts(unittest.TestCase):
     def test_each_tool_is_told_once_and_forgotten_when_it_is_gone(self) -> None:
         lookout = daemon.Lookout(self.selector)
         told = self.look(lookout, self.says('["one"]'))
-        self.assertEqual(told, ["another tool patches this host: one"])
+        self.assertEqual(told, ["another tool patches this host tool=one"])
         self.assertEqual(self.look(lookout, self.says('["never asked"]'), 6 * 3600 - 1), [])
         self.assertEqual(self.look(lookout, self.says('["one", "two"]'), 6 * 3600),
-                         ["another tool patches this host: two"])
+                         ["another tool patches this host tool=two"])
         self.assertEqual(lookout.found, ("one", "two"))
         self.assertEqual(self.look(lookout, self.says("[]"), 12 * 3600), [])
         self.assertEqual(lookout.found, ())
@@ -613,7 +615,7 @@ class Commands(DaemonCase):
         self.assertEqual((code, said.count(warning)), (0, 1))
         self.assertIn("qualvosec: warning: " + warning, said)
         self.start()
-        self.wait_for("WARNING " + warning)
+        self.wait_for("WARNING the manifest is not guarded reason=" + log.quoted(warning)[:-1])
 
     def test_configtest_tells_of_files_that_a_fetch_could_not_use(self) -> None:
         self.configure(server="https://127.0.0.1:1", ca_file=self.path("no-ca.pem"),

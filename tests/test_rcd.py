@@ -294,7 +294,7 @@ class Life(unittest.TestCase):
         os.rename(self.server_log, self.server_log + ".0")
         self.write("srvlog/access.log", "", 0o640)  # newsyslog makes it anew
         self.assertEqual(rc("reload")[0], 0)
-        self.logged("reopened access_log")
+        self.logged("access log reopened")
         self.assertTrue(os.path.exists(self.server_log))
         self.assertEqual(rc(status)[0], 0)
         self.assertEqual(rc("stop")[0], 0)

@@ -38,6 +38,9 @@ class Project(unittest.TestCase):
     def test_every_file_has_licence_contract_and_a_telling_name(self) -> None:
         self.assertEqual(rules.header_faults(ROOT), [])
 
+    def test_events_of_the_log_are_fixed_texts(self) -> None:
+        self.assertEqual(rules.log_faults(ROOT), [])
+
     def test_calls_mean_the_same_on_every_python_and_locale(self) -> None:
         self.assertEqual(rules.call_faults(ROOT), [])
 
@@ -187,6 +190,11 @@ class Rules(unittest.TestCase):
         for text in rows:
             self.assertEqual(len(rules.call_faults(self.module("x.py", text))), 1, text)
         self.assertEqual(rules.call_faults(self.module("x.py", "open('x', 'rb')\n")), [])
+
+    def test_events_that_vary_are_found(self) -> None:
+        for text in ("log.info('a %s' % 1)\n", "log.error(x)\n", "log.critical()\n"):
+            self.assertEqual(len(rules.log_faults(self.module("x.py", text))), 1, text)
+        self.assertEqual(rules.log_faults(self.module("x.py", "log.info('a', b=x)\n")), [])
 
     def test_second_place_of_the_version_is_found(self) -> None:
         tree = self.module("x.py", "VERSION = '9.9.9'\n")

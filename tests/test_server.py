@@ -333,7 +333,7 @@ class AccessLog(Served):
         while self.ask("/health")[0] != 503 and time.monotonic() < end:
             time.sleep(0.01)
         self.assertIn(b"no space left", self.ask("/health")[2])
-        told = [m for m in self.messages if m.startswith("failed access_log")]
+        told = [m for m in self.messages if m.startswith("access log failed")]
         self.assertEqual(len(told), 1)
 
     def test_cut_line_does_not_swallow_the_next_one(self) -> None:

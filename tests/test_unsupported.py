@@ -16,6 +16,7 @@ from typing import Tuple
 from unittest import mock
 
 from qualvosec import command
+from qualvosec import log
 from qualvosec.client import condition
 from qualvosec.client import snapshot as views
 from qualvosec.client import statusline
@@ -119,7 +120,9 @@ class Systems(unittest.TestCase):
             self.commands.append(argv[0])
             return command.Result(0, b"", b"", False, False)
 
-        world = base.World(run=run, now=lambda: float(NOW), root=self.root, tell=self.told.append)
+        world = base.World(run=run, now=lambda: float(NOW), root=self.root,
+                           tell=lambda event, **values: self.told.append(
+                               log.line(event, **values)))
         store = record.Store(os.path.join(self.root, "state"))
         store.prepare()
         accepted = record.accept(record.State(), request.Request("upgrade", WINDOW, NOW + 60), NOW,
@@ -140,7 +143,8 @@ class Systems(unittest.TestCase):
                 found = self.run_of(row)
                 self.assertEqual((found.outcome, found.reason), ("unsupported", row.said))
                 self.assertEqual((found.committed, found.clean, self.commands), (False, True, []))
-                self.assertIn("outcome=unsupported reason=" + row.said, "\n".join(self.told))
+                self.assertIn("outcome=unsupported reason=" + log.quoted(row.said)[:-1],
+                              "\n".join(self.told))
                 state = verdict.conclude(State(phase="patching", window=WINDOW, op="upgrade"),
                                          found)
                 line = "window %s: unsupported: %s" % (WINDOW, row.said)

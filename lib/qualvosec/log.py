@@ -154,9 +154,14 @@ def quoted(value: object) -> str:
     return '"%s"' % text.replace("\\", "\\\\").replace('"', '\\"')
 
 
+def line(event: str, **words: object) -> str:
+    """Return `event key=value ...`; a value of "" or None is left out."""
+    return " ".join([event] + ["%s=%s" % (key, quoted(value)) for key, value in words.items()
+                               if value not in ("", None)])
+
+
 def _emit(level: int, event: str, words: Mapping[str, object]) -> None:
-    line = " ".join([event] + ["%s=%s" % (key, quoted(value)) for key, value in words.items()])
-    _logger.log(level, _printable(line, _MAX_LINE))
+    _logger.log(level, _printable(line(event, **words), _MAX_LINE))
 
 
 def debug(event: str, **words: object) -> None:

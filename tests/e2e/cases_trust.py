@@ -61,7 +61,8 @@ def _own(trial: Trial, name: str) -> None:
 def _refused(trial: Trial, reason: str, window: object) -> None:
     """One more fetch: refused with this reason; the last policy is in force, nothing ran."""
     done = trial.qualvosec("once")
-    check(re.search("fetch failed: .*" + reason, done.err), "no %r in: %s" % (reason, done.text))
+    check(re.search("fetch failed reason=.*" + reason, done.err),
+          "no %r in: %s" % (reason, done.text))
     _in_force(trial, window)
 
 

@@ -138,12 +138,13 @@ class Acceptance:
             try:
                 found = _from_cache(value)
                 if found.newer:
-                    log.warning("%s: %s" % (cache.NAME, found.newer))
+                    log.warning("a file is newer than this version", file=cache.NAME,
+                                unknown=found.newer)
                 return found
             except ValueError as error:
                 why = "%s: %s: ignored" % (cache.NAME, error)
         if why:
-            log.error(why)
+            log.error("the last policy is lost", reason=why)
         return None
 
     def _current(self) -> Optional[Accepted]:
@@ -257,7 +258,7 @@ class Acceptance:
         if reply.date:
             self.dated = abs(reply.date - now) <= DATE_TOLERANCE_S
             if not self.dated:
-                log.warning("clock differs from the server's by %d s" % (now - reply.date))
+                log.warning("clock differs from the server's", seconds=now - reply.date)
         self._take(reply, now)
 
     def _take(self, reply: Reply, now: int) -> None:
@@ -277,10 +278,10 @@ class Acceptance:
             return
         before = found.answer if found is not None else Reply("")
         if (before.sha256, before.entry) != (reply.sha256, reply.entry):
-            log.info("manifest accepted entry=%s serial=%d" % (reply.entry, reply.serial))
+            log.info("manifest accepted", entry=reply.entry, serial=reply.serial)
         if reply.entry != "policy":
-            log.critical("manifest: this host is %s%s" % (
-                reply.entry, ": " + "; ".join(reply.faults[:3]) if reply.faults else ""))
+            log.critical("this host is not patched", entry=reply.entry,
+                         reason="; ".join(reply.faults[:3]))
         self._keep(Accepted(reply, now, self._config.url(), self._fqdn,
                             _signers(self._config), paths.VERSION))
 
@@ -292,11 +293,11 @@ class Acceptance:
                 "url": found.url, "fqdn": found.fqdn, "signers": found.signers,
                 "version": found.version})
         except StateError as error:
-            log.error("%s" % error)
+            log.error("the policy cannot be kept", reason=error)
 
     def _failed(self, reason: str, retry_after: int) -> None:
         if reason != self.reason:
-            log.warning("fetch failed: %s" % reason)
+            log.warning("fetch failed", reason=reason)
         self.reason = reason
         self.pace = pacing.failed(self.pace, retry_after)
 

@@ -80,7 +80,7 @@ def main(argv: List[str]) -> int:
 
 
 def _end(text: str, code: int) -> int:
-    log.critical("cannot start: %s" % text)
+    log.critical("cannot start", reason=text)
     return code
 
 
@@ -191,18 +191,18 @@ class Lookout:
             try:
                 self._child = Child(look_argv(), LOOK_ENV, self._selector, b"", LOOK_S, MAX_LOOK)
             except CommandError as error:
-                log.warning("other tools cannot be looked for: %s" % error)
+                log.warning("other tools cannot be looked for", reason=error)
         ended = self._child.poll() if self._child else None
         if ended is not None:
             self._child = None
             try:
                 found = tuple("%s" % line for line in json.loads(ended.stdout.decode("ascii")))
             except (ValueError, TypeError):
-                log.warning("other tools cannot be looked for: exit status %d" % ended.returncode)
+                log.warning("other tools cannot be looked for", status=ended.returncode)
                 return False
             for line in found:
                 if line not in self.found:
-                    log.warning("another tool patches this host: %s" % line)
+                    log.warning("another tool patches this host", tool=line)
             self.found = found
         return self._child is not None
 
@@ -249,7 +249,7 @@ class Daemon:
             self._engine.unheard = "%s" % error
             self._listen_again = time.monotonic() + LONGEST_WAIT_S
             if self._engine.unheard != before:
-                log.critical("monitoring is off: %s" % error)
+                log.critical("monitoring is off", reason=error)
             return
         self._health = listener
         if before:
@@ -283,7 +283,7 @@ class Daemon:
         """Work until SIGTERM or SIGINT; returns 0."""
         wakeup = self._signals()
         self._selector.register(wakeup, selectors.EVENT_READ, None)
-        log.info("started version=%s host=%s" % (paths.VERSION, self._engine.fqdn or "unknown"))
+        log.info("started", version=paths.VERSION, host=self._engine.fqdn or "unknown")
         self._warn()
         while not self._stop:
             if self._reload:
@@ -305,7 +305,7 @@ class Daemon:
                 else:
                     key.data.handle(key, mask)
         self._engine.leave()
-        log.info("stopped host=%s" % (self._engine.fqdn or "unknown"))
+        log.info("stopped", host=self._engine.fqdn or "unknown")
         return 0
 
     def _read_again(self) -> None:
@@ -318,19 +318,19 @@ class Daemon:
             use_zone(new)
         except (ConfigError, WindowError) as error:
             use_zone(old)
-            log.error("reload refused, the old configuration stays: %s" % error)
+            log.error("reload refused", reason=error, effect="the old configuration stays")
             self._engine.config_fault = "%s" % error
             return
         log.configure(new.log_handler, new.log_level)
         self._engine.reconfigure(new)
         self._engine.fetch_now()  # whoever edits a manifest need not wait for the interval
         self._listen(new)
-        log.info("reloaded config=%s" % old.path)
+        log.info("reloaded", config=old.path)
         self._warn()
 
     def _warn(self) -> None:
         if self._engine.config.unguarded():
-            log.warning(self._engine.config.unguarded())
+            log.warning("the manifest is not guarded", reason=self._engine.config.unguarded())
 
     def _renew(self) -> None:
         """Start anew when our own files have changed and then stayed the same for a minute.
@@ -343,7 +343,7 @@ class Daemon:
         settled = time.monotonic() - self._changed_at >= LONGEST_WAIT_S
         if now == self._own or not settled or any(size < 0 for _, _, size in now.files):
             return
-        log.info("own files have changed: starting anew")
+        log.info("own files have changed", effect="starting anew")
         self._engine.leave()
         # What is ignored stays ignored until the new program has its handlers.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -284,7 +284,7 @@ class Health:
 
     def _pause(self, error: OSError) -> None:
         """Stop listening for a moment: the pending connection would wake the loop for ever."""
-        log.error("health pauses accepting: %s" % (error.strerror or error))
+        log.error("health check pauses", reason=error.strerror or error)
         self._paused_until = self._now() + PAUSE_S
         if self._sock is not None:
             self._selector.unregister(self._sock)
@@ -331,8 +331,7 @@ class Health:
             return answer(ask, self._names, self._snapshot, self._packages)
         except Exception as error:
             # A fault in showing the state must not end the patching of this host.
-            log.error("health cannot answer path=%s error=%s: %s"
-                      % (ask.path, type(error).__name__, error))
+            log.error("health check cannot answer", path=ask.path, error=repr(error))
             return Answer(500, "healthy: false\nthe state cannot be shown: see the log\n")
 
     def _send(self, peer: _Peer) -> bool:

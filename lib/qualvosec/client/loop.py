@@ -71,8 +71,8 @@ class Engine:
         self._named = self._started
         self._accept = Acceptance(config, self.fqdn, selector, self._started)
         if self._state.hold < 0:
-            log.critical("the state was lost: %s: nothing starts in a window that is open now"
-                         % self._state.trouble)
+            log.critical("the state was lost", reason=self._state.trouble,
+                         effect="nothing starts in a window that is open now")
         if self._state.phase in ("patching", "patched"):
             # What is left to do for a run waits for a fetch that confirms clock and policy.
             self._accept.want_now()
@@ -150,7 +150,7 @@ class Engine:
         """Let a clock that was set, or a host that slept, prove its time anew, as after a boot."""
         offset = self._now() - self._clock()
         if abs(offset - self._offset) > CLOCK_STEP_S:
-            log.warning("clock moved by %d s" % (offset - self._offset))
+            log.warning("clock moved", seconds=int(offset - self._offset))
             self._accept.dated = None
             self._accept.want_now()
             self._offset, self._stepped = offset, self._clock()
@@ -216,7 +216,7 @@ class Engine:
             states.save(self.config.state_dir, state)
         except states.StateError as error:
             if not self._write_fault:
-                log.critical("%s" % error)
+                log.critical("the state cannot be written", reason=error)
             self._write_fault = "%s" % error
             return False
         self._write_fault = ""
@@ -252,7 +252,7 @@ class Engine:
             self._refused = "the package lists of this host are longer than %d bytes" % MAX_REQUEST
             return
         if kind in DISRUPTIVE:
-            log.info("%s window=%s" % (kind, self._action.window))
+            log.info("root was asked", operation=kind, window=self._action.window)
         try:
             child = Child(argv, rootcall.ENV, self._selector, request, limit=rootcall.MAX_REPLY + 1)
         except CommandError as error:
@@ -279,7 +279,7 @@ class Engine:
             self._cannot_ask(reply.reason or reply.status, now)
             return
         if reply.status == "unreachable":
-            log.error(reply.reason)
+            log.error("the root helper cannot be reached", reason=reply.reason)
             # Whether the request arrived is not known: only the helper can tell.
             self._alive = None
             return
@@ -287,24 +287,26 @@ class Engine:
         self._record, self._alive = reply.record, reply.alive
         if reply.newer != self._newer:
             self._newer = reply.newer
-            log.warning("helper: %s" % (reply.newer or "nothing is newer than this version now"))
+            log.warning("the root helper is newer", unknown=reply.newer or "nothing any more")
         if self.config.monitoring_packages and reply.told is not None:
             try:
                 packages.keep(self.config.state_dir, reply.told)
             except states.StateError as error:
-                log.error("%s" % error)
+                log.error("package names cannot be kept", reason=error)
         if kind in DISRUPTIVE and reply.status != "ok":
             self._refused = reply.reason or reply.status
-            log.critical("%s refused: %s" % (kind, self._refused))
+            log.critical("root refused", operation=kind, reason=self._refused)
         elif kind not in DISRUPTIVE and reply.reason != self._unserved:
             self._unserved = reply.reason
-            log.critical("this host cannot be patched: %s" % reply.reason if reply.reason
-                         else "this host can be patched from now on")
+            if reply.reason:
+                log.critical("this host cannot be patched", reason=reply.reason)
+            else:
+                log.critical("this host can be patched from now on")
 
     def _cannot_ask(self, reason: str, now: int) -> None:
         """Start nothing, and take nothing for ended, until the helper has told what it knows."""
         if reason != self._unanswered[0]:
-            log.error("the root helper cannot be asked: %s" % reason)
+            log.error("the root helper cannot be asked", reason=reason)
         self._alive, self._unanswered = None, (reason, now)
 
     # --- words -----------------------------------------------------------------------------------
@@ -316,24 +318,19 @@ class Engine:
             self._expired = False
         elif not self._expired and self._accept.pace.attempt and not self._accept.fetching():
             self._expired = True
-            log.critical("the policy is no longer in force: %s" % view.detail)
+            log.critical("the policy is no longer in force", reason=view.detail)
 
     def _announce(self, before: State, after: State) -> None:
         if after.last != before.last and after.last.outcome:
             last = after.last
-            line = "outcome window=%s outcome=%s upgraded=%s kept=%s pending=%s%s" % (
-                last.window, last.outcome, words.number(last.upgraded), words.number(last.kept),
-                words.number(last.pending),
-                " reason=" + last.reason if last.reason else "")
-            {words.BAD: log.critical, words.WARN: log.warning, words.GOOD: log.info}[
-                words.outcome(last.outcome).level](line)
+            tell = {words.BAD: log.critical, words.WARN: log.warning, words.GOOD: log.info}[
+                words.outcome(last.outcome).level]
+            tell("outcome", window=last.window, outcome=last.outcome,
+                 upgraded=words.number(last.upgraded), kept=words.number(last.kept),
+                 pending=words.number(last.pending), reason=last.reason)
         if after.reboot != before.reboot:
-            line = "reboot state=%s%s" % (after.reboot, " reason=" + after.reboot_reason
-                                          if after.reboot_reason else "")
-            if after.reboot == "failed":
-                log.critical(line)
-            else:
-                log.info(line)
+            tell = log.critical if after.reboot == "failed" else log.info
+            tell("reboot", state=after.reboot, reason=after.reboot_reason)
 
     def situation(self, now: int) -> condition.Situation:
         """Return everything that monitoring and reports speak from."""

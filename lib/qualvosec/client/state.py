@@ -211,7 +211,7 @@ def load(directory: str, uid: int) -> State:
         try:
             state, newer = _read(data)
             if newer:
-                log.warning("%s: %s" % (path, newer))
+                log.warning("a file is newer than this version", file=path, unknown=newer)
             return state
         except ValueError as error:
             trouble = move_aside(path, "%s: %s" % (path, error))

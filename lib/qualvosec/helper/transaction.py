@@ -62,7 +62,7 @@ class Transaction:
         self.store.write(self.state)
 
     def _phase(self, name: str, **fields: Any) -> None:
-        self.world.tell("phase %s window=%s" % (name, self.request.window))
+        self.world.tell("phase", phase=name, window=self.request.window)
         self._save(phase=name, **fields)
 
     def _may_start(self) -> None:
@@ -83,7 +83,7 @@ class Transaction:
             except base.Locked as error:
                 if self.world.now() + RETRY_S > until:
                     raise
-                self.world.tell("waiting: %s" % error)
+                self.world.tell("waiting", reason=error)
                 self.world.sleep(RETRY_S)
 
     def _hooks(self, kind: str, **facts: str) -> None:
@@ -107,7 +107,7 @@ class Transaction:
                 raise
             except base.ManagerError as error:
                 # The update to come may be the cure; the package manager itself decides.
-                self.world.tell("recover failed: %s" % error)
+                self.world.tell("recovery failed", reason=error)
         self._phase("refresh")
         self._patiently(lambda until: self.manager.refresh(self.request.not_after))
         self._phase("simulate")
@@ -168,8 +168,8 @@ class Transaction:
 
     def _finish(self, outcome: str, reason: str, **fields: Any) -> None:
         """Look at the system once more, then write how it ended."""
-        self.world.tell("finish %s window=%s outcome=%s reason=%s"
-                        % (self.request.op, self.request.window, outcome, reason))
+        self.world.tell("finished", operation=self.request.op, window=self.request.window,
+                        outcome=outcome, reason=reason)
         if self.request.op == "reboot":
             return self._save(reboot_refused=reason[:500], reboot_requested=0)
         clean, reasons = outcome == "unsupported", None
@@ -206,7 +206,7 @@ class Transaction:
         # Durable before the command: a host must not reboot again because it forgot this one.
         self.state = self.state._replace(reboot_window=self.request.window, last_reboot=now)
         self._save(reboot_requested=now, reboot_delay=self.config.reboot_delay)
-        self.world.tell("reboot window=%s argv=%s" % (self.request.window, " ".join(argv)))
+        self.world.tell("reboot", window=self.request.window, argv=" ".join(argv))
         try:
             system.reboot(argv, self.config.reboot_delay, self.world)
         except base.Refused:

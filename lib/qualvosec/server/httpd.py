@@ -26,7 +26,6 @@ from typing import Tuple
 
 from qualvosec import log
 from qualvosec import paths
-from qualvosec import safetext
 from qualvosec.server import static
 from qualvosec.server.accesslog import AccessLog
 from qualvosec.server.accesslog import Entry
@@ -136,7 +135,7 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
                 self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
             except OSError:
                 # OpenBSD keeps the two families apart, whatever a program asks for.
-                log.warning("listening ipv6=only: this system has no sockets for both families")
+                log.warning("listening on IPv6 alone", reason="no sockets for both families")
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
@@ -166,8 +165,7 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Log a connection that a fault of ours has ended; it never ends the server."""
-        log.error("failed connection client=%s error=%s"
-                  % (client_address[0], safetext.safe(repr(sys.exc_info()[1]))))
+        log.error("connection failed", client=client_address[0], error=repr(sys.exc_info()[1]))
 
     def stop(self, wait_s: float) -> bool:
         """Stop listening, from another thread than serve_forever's.
@@ -186,8 +184,8 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
         reason = self.access.write(entry)
         if reason and time.monotonic() - self._told >= LOG_FAULT_EVERY_S:
             self._told = time.monotonic()
-            log.critical("failed access_log reason=\"%s\": hosts will look as if never seen: "
-                         "free the disk or correct log_file" % reason)
+            log.critical("access log failed", reason=reason, advice="hosts will look as if never "
+                         "seen: free the disk or correct log_file")
 
     def health(self) -> Tuple[int, str]:
         """Return the status and the text of /health."""
@@ -229,7 +227,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if self._unread:
                 self._drain()
         except (socket.timeout, ConnectionError) as error:
-            log.debug("lost connection client=%s reason=%s" % (self._client(), error))
+            log.debug("connection lost", client=self._client(), reason=error)
         finally:
             if self._status or self._reader.received:
                 self.server.record(self._entry())
@@ -269,8 +267,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             found = static.open_below(self.server.root, parts)
         except static.Refusal as refusal:
             tell = log.error if refusal.status == 500 else log.warning
-            tell("refused file=\"%s\" status=%d client=%s reason=\"%s\""
-                 % (safetext.safe(self.path), refusal.status, self._client(), refusal))
+            tell("request refused", file=self.path, status=refusal.status, client=self._client(),
+                 reason=refusal)
             self.send_error(refusal.status)
             return
         try:
@@ -283,8 +281,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def _cut(self, error: Exception) -> None:
         """The length was promised already: only a broken connection can say that this failed."""
         reason = "changed while it was sent" if isinstance(error, _Changed) else str(error)
-        log.warning("cut file=\"%s\" client=%s sent=%d reason=\"%s\""
-                    % (safetext.safe(self.path), self._client(), self._sent, reason))
+        log.warning("reply cut", file=self.path, client=self._client(), sent=self._sent,
+                    reason=reason)
 
     def _send(self, found: static.Found) -> None:
         modified = min(found.modified_ns // 10 ** 9, int(self.server.now()))

@@ -94,7 +94,7 @@ def serve(config: settings.Config) -> int:
         raise ServeError("%s port %d: cannot listen: %s: correct listener or port"
                          % (config.listener, config.port, _reason(error))) from None
     if os.geteuid() == 0:
-        log.warning("running as=root: not needed: start it as an ordinary user")
+        log.warning("running as root", advice="start it as an ordinary user")
     # Blocked in every thread and waited for in this one: a handler could run
     # in the middle of anything.
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
@@ -105,7 +105,7 @@ def serve(config: settings.Config) -> int:
     while signal.sigwait(SIGNALS) == signal.SIGHUP:
         _reopen(access)
     if not server.stop(STOP_WAIT_S):
-        log.warning("stopped cut=true: a reply took longer than %d s to end" % STOP_WAIT_S)
+        log.warning("a reply was cut at the end", waited_s=STOP_WAIT_S)
     log.info("stopped")
     access.close()
     return 0
@@ -114,10 +114,10 @@ def serve(config: settings.Config) -> int:
 def _reopen(access: accesslog.AccessLog) -> None:
     try:
         access.open()
-        log.info("reopened access_log")
+        log.info("access log reopened")
     except OSError as error:
-        log.critical("failed access_log reason=\"%s\": the old file stays open: correct log_file"
-                     % _reason(error))
+        log.critical("access log failed", reason=_reason(error),
+                     advice="the old file stays open: correct log_file")
 
 
 def _reason(error: OSError) -> str:

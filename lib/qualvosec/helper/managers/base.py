@@ -152,7 +152,7 @@ class World(NamedTuple):
     root: str = "/"
     run_dir: str = paths.RUN_DIR
     log_fd: Optional[int] = None
-    tell: Callable[[str], None] = lambda line: None
+    tell: Callable[..., None] = lambda event, **values: None
     stopped: Callable[[], bool] = lambda: False
 
 
@@ -255,7 +255,7 @@ class Manager:
 
         What commits must be logged: with a pipe it would break when this process dies.
         """
-        self.world.tell("run argv=%s" % " ".join(argv))
+        self.world.tell("run", argv=" ".join(argv))
         deadline = max(1.0, until - self.world.now()) if until else None
         log_fd = self.world.log_fd if logged else None
         start = os.fstat(log_fd).st_size if log_fd is not None else 0

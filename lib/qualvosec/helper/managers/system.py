@@ -88,7 +88,7 @@ def _announce(delay_s: int, world: base.World) -> None:
         world.run(found[:1], ENVIRONMENT, stdin=text.encode("ascii"),
                   deadline_s=COMMAND_S)
     except command.CommandError as error:
-        world.tell("%s" % error)
+        world.tell("nobody could be told of the reboot", reason=error)
 
 
 def launch(root: str = "/", run: Callable[..., command.Result] = command.run) -> str:
