@@ -309,12 +309,23 @@ def ended(pid: int) -> bool:
     """Is it gone, or dead and only not waited for by a PID 1 that does not reap?"""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        done = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], stdout=subprocess.PIPE,
-                              universal_newlines=True)
-        if done.stdout.strip()[:1] in ("", "Z"):
+        if state_of(pid) in ("", "Z"):
             return True
         time.sleep(0.02)
     return False
+
+
+def state_of(pid: int) -> str:
+    """The letter that ps(1) has for it, "" where it is gone; small Linuxes have no ps."""
+    if os.path.exists("/proc/self/stat"):
+        try:
+            with open("/proc/%d/stat" % pid, "rb") as stream:
+                return stream.read().rpartition(b")")[2].split()[0].decode("ascii")
+        except (FileNotFoundError, ProcessLookupError):
+            return ""
+    done = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], stdout=subprocess.PIPE,
+                          universal_newlines=True)
+    return done.stdout.strip()[:1]
 
 
 class Order(unittest.TestCase):
