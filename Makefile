@@ -67,8 +67,9 @@ INSTALL = DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' SBINDIR='$(SBINDIR)' \
 help:
 	@echo 'make demo            show the main job; changes nothing on this machine; PAGE=FILE: where'
 	@echo '                     the page that it leaves goes, else into a new file in /tmp'
-	@echo 'make test            run the tests: no network, no root, under two minutes'
-	@echo 'make long            the same with the trials that take an hour or more'
+	@echo 'make test            run the tests: no network, no root, about a minute; one process'
+	@echo '                     per processor (python3 -m tests -j N WORD: some of them)'
+	@echo 'make long            the trials that take an hour or more, in parts: see .ci/long'
 	@echo 'make e2e             patch and reboot a Debian in a container (root, Debian mirror)'
 	@echo 'make bench-idle      memory and wake-ups of the daemon (SCALE=small: under a minute);'
 	@echo '                     bench-admin (needs mawk): a million lines of access log;'
@@ -99,10 +100,9 @@ demo:
 test:
 	@PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m tests
 
+# In named parts; one alone: .ci/long PART.
 long:
-	@PYTHONDONTWRITEBYTECODE=1 QUALVOSEC_LONG=1 $(PYTHON) -m tests
-	@PYTHONDONTWRITEBYTECODE=1 $(PYTHON) tests/crash_points.py
-	@PYTHONDONTWRITEBYTECODE=1 SCALE=full $(PYTHON) tests/bench_time.py
+	@PYTHON='$(PYTHON)' sh .ci/long ALL
 
 e2e:
 	@PYTHONDONTWRITEBYTECODE=1 $(PYTHON) tests/e2e/run.py --jobs 2
