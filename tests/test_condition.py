@@ -5,6 +5,7 @@ import json
 import unittest
 from typing import Any
 
+from qualvosec.client import acceptance
 from qualvosec.client import condition
 from qualvosec.client import config
 from qualvosec.client import outlook
@@ -38,6 +39,15 @@ def ran(outcome: str, **fields: Any) -> State:
 class Findings(unittest.TestCase):
     def words(self, s: Situation) -> "list[tuple[str, bool]]":
         return [(finding.word, finding.bad) for finding in condition.findings(s)]
+
+    def test_a_host_without_a_name_is_told_the_line_to_write_and_what_then(self) -> None:
+        settings = config.Config("/etc/q.conf", "https://h")
+        view = acceptance.view_of(None, settings, "", "", NOW)
+        found = condition.findings(situation()._replace(view=view))
+        self.assertEqual([(finding.word, finding.bad) for finding in found], [("noname", True)])
+        self.assertRegex(found[0].text, r'^this host has no name that can be trusted: set fqdn: '
+                         r'write the line "fqdn: \S+\.example\.org", with your own domain, into '
+                         r'/etc/q\.conf; then reload this service$')
 
     def test_a_host_that_waits_for_its_window_has_nothing_to_say(self) -> None:
         self.assertEqual(self.words(situation()), [])
