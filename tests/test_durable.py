@@ -286,6 +286,7 @@ class Asked(NamedTuple):
     etag: str
     signature_etag: str
     serial: int
+    at_once: bool       # not only some time within the twenty minutes after a start
 
 
 class Ask(Case):
@@ -300,20 +301,27 @@ class Ask(Case):
                 mock.patch.object(acceptance, "Child") as child:
             one = acceptance.Acceptance(config, samples.ACCEPTED["fqdn"],   # type: ignore[arg-type]
                                         mock.Mock(), 1795480100)
+            at_once = one.due(1795480100, State())
             one.start(1795480100, mock.Mock())
         request = json.loads(child.call_args[0][3].decode("ascii"))
-        return Asked(request["etag"], request["signature_etag"], request["serial"])
+        return Asked(request["etag"], request["signature_etag"], request["serial"], at_once)
 
     def test_another_version_asks_for_the_whole_manifest_and_keeps_to_the_serial(self) -> None:
         self.put_all("658c00e")
-        self.assertEqual(self.asked(), Asked("", "", 2026112301))
+        self.assertEqual(self.asked(), Asked("", "", 2026112301, False))
 
     def test_the_same_version_asks_for_what_is_new(self) -> None:
         self.put_all("658c00e")
         kept = json.loads(content("658c00e", "policy.json").decode("ascii"))
         self.put("policy.json", json.dumps(dict(kept, version=paths.VERSION)).encode("ascii"))
         self.assertEqual(self.asked(), Asked(samples.REPLY["etag"],
-                                             samples.REPLY["signature_etag"], 2026112301))
+                                             samples.REPLY["signature_etag"], 2026112301, False))
+
+    def test_what_a_later_version_kept_is_asked_for_at_once(self) -> None:
+        self.put_all("658c00e", strangers=True)
+        self.assertEqual(self.asked(), Asked("", "", 2026112301, True))
+        self.assertEqual(len(self.told), 1, self.told)
+        self.assertIn("policy.json: newer than this version: unknown_to_us", self.told[0])
 
 
 def having_of(commit: str, *names: str) -> List[str]:

@@ -332,6 +332,23 @@ class Rules(Case):
             for fields in (dict(UPGRADE, window="20261201T0215Z"), STATUS):
                 self.assert_refused(fields, "is damaged: check the package database")
 
+    def test_what_a_later_version_wrote_is_told_once_and_keeps_its_windows(self) -> None:
+        self.ask(UPGRADE)
+        with open(os.path.join(self.store.folder, "run.json"), encoding="ascii") as file:
+            newer = json.load(file)
+        newer.update(urgent=["x"], record=dict(newer["record"], outcome="unverified", why=None))
+        self.write("state/run.json", json.dumps(newer), 0o600)
+        told: List[str] = []
+        self.host = self.host._replace(tell=told.append)
+        self.assertEqual(self.ask(STATUS)["record"]["outcome"], "unverified")
+        self.assert_refused(UPGRADE, "already reached the package manager")
+        self.assertEqual(len(told), 1, told)
+        self.assertIn("run.json: newer than this version: urgent, record.why", told.pop())
+        self.assertEqual(self.ask(dict(UPGRADE, window="20261201T0215Z"))["status"], "ok")
+        self.assertEqual(self.ask(STATUS)["record"]["history"][0]["outcome"], "unverified")
+        self.assert_refused(dict(UPGRADE, window="20261201T0215Z"), "already reached")
+        self.assertEqual(len(told), 1, told)
+
     def test_a_state_directory_that_others_may_enter_is_refused(self) -> None:
         os.mkdir(self.store.folder, 0o755)
         os.chmod(self.store.folder, 0o755)

@@ -177,6 +177,10 @@ class LoadTest(DirectoryTest):
         self.write(states.to_bytes(FULL).replace(b'"v": 1', b'"v": 2'))
         self.moved_aside("another version")
 
+    def test_a_phase_of_a_later_version_stops_the_window_loudly(self) -> None:
+        self.write(states.to_bytes(FULL).replace(b'"phase": "rebooting"', b'"phase": "verifying"'))
+        self.moved_aside("phase: is not a known word")
+
     def test_a_link_is_not_followed(self) -> None:
         target = os.path.join(self.folder, "elsewhere")
         with open(target, "wb") as file:

@@ -135,10 +135,7 @@ def to_json(record: Record) -> Dict[str, object]:
 # Without these nobody could tell whether a window has had its run: no default will do.
 _RECORD = shape.record(Record, ("window", "finished", "committed", "history"), VERSION,
                        history=shape.list_of(shape.record(Past, ("window", "committed"))))
-_REQUEST = shape.record(requests.Request)
-# Where no request had come yet, null stood for it before 1.0.0.
-_STATE = shape.record(State, ("record", "request"), VERSION, record=_RECORD,
-                      request=lambda value, notes: _REQUEST(value or {}, notes))
+_STATE = shape.record(State, ("record", "request"), VERSION, record=_RECORD)
 
 
 class Store:
