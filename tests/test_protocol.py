@@ -82,10 +82,11 @@ class Records(unittest.TestCase):
         state = state._replace(record=state.record._replace(
             phase="done", finished=1795391000, outcome="partial", committed=True, upgraded=rows,
             kept=(("x", "held by the administrator"),), reboot="due", manager="apt",
-            reboot_reasons=("kernel",), config_files=("/etc/a.dpkg-dist",)))
+            reboot_reasons=("kernel",), config_files=("/etc/a.dpkg-dist",),
+            upgraded_count=900, kept_count=1))
         found = self.digest(state)
         self.assertEqual((found.upgraded, found.kept, found.done),  # type: ignore[attr-defined]
-                         (500, 1, (WINDOW,)))
+                         (900, 1, (WINDOW,)))
         self.assertLess(len(json.dumps(through(state, False))), rootcall.MAX_REPLY)
 
     def test_older_windows_stay_known_as_done(self) -> None:
