@@ -88,9 +88,12 @@ class Case(unittest.TestCase):
         self.folder = tempfile.mkdtemp(prefix="qualvosec-test-")
         self.addCleanup(shutil.rmtree, self.folder)
         self.told: List[str] = []
-        warning = mock.patch.object(log, "warning", self.told.append)
+        warning = mock.patch.object(log, "warning", self.warned)
         warning.start()
         self.addCleanup(warning.stop)
+
+    def warned(self, event: str, **words: object) -> None:
+        self.told.append(log.line(event, **words))
 
     def put(self, name: str, data: bytes) -> None:
         path = os.path.join(self.folder, name)
@@ -260,7 +263,8 @@ class Read(Case):
                 # policy.json is told of by the daemon, and here by what it waits for.
                 self.assertEqual(len(self.told), len(having_of(commit, "state.json", "run.json")))
                 for line in self.told:
-                    self.assertIn(": newer than this version: unknown_to_us", line)
+                    self.assertIn("newer than this version", line)
+                    self.assertIn("unknown_to_us", line)
 
     def everything(self) -> List[Any]:
         found: List[Any] = []
@@ -321,7 +325,8 @@ class Ask(Case):
         self.put_all("658c00e", strangers=True)
         self.assertEqual(self.asked(), Asked("", "", 2026112301, True))
         self.assertEqual(len(self.told), 1, self.told)
-        self.assertIn("policy.json: newer than this version: unknown_to_us", self.told[0])
+        self.assertIn("newer than this version file=policy.json unknown=", self.told[0])
+        self.assertIn("unknown_to_us", self.told[0])
 
 
 def having_of(commit: str, *names: str) -> List[str]:

@@ -127,7 +127,7 @@ class Runs(EngineCase):
             engine.tick()
         said = [line for line in self.said if "held" in line or "newer" in line]
         self.assertEqual(len([line for line in said if line.endswith(
-            "newer than this version: unpacked, outcome is held\"")]), 1, said)
+            "unknown=\"unpacked, outcome is held\"")]), 1, said)
         line, = [line for line in said if "outcome window=%s" % name in line]
         self.assertIn("outcome=held upgraded=900 kept=? pending=?", line)
         self.assertEqual((engine.snapshot().healthy, engine.state.last.upgraded), (True, 900))

@@ -146,9 +146,9 @@ class LoadTest(DirectoryTest):
         self.assertEqual(state, FULL._replace(reboot="verifying"))
         self.assertEqual(warning.call_count, 2)
         told = [call[1]["unknown"] for call in warning.call_args_list]
-        self.assertEqual(told[0], "newer than this version: more\\n0, more\\n1, "
+        self.assertEqual(told[0], "more\\n0, more\\n1, "
                          "more\\n2, more\\n3, more\\n4 and 3 more")
-        self.assertEqual(told[1], "newer than this version: reboot is verifying")
+        self.assertEqual(told[1], "reboot is verifying")
 
     def test_state_survives_the_process(self) -> None:
         states.save(self.folder, FULL)

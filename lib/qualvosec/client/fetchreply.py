@@ -139,7 +139,7 @@ def parse_reply(line: bytes) -> Reply:
     reply = from_object(_object(line, MAX_REPLY_BYTES, "reply"), notes)
     if notes:
         # The program on disk was replaced: what it says may restrict what this one would do.
-        raise LineError("reply: %s" % shape.told(notes))
+        raise LineError("reply: newer than this version: %s" % shape.told(notes))
     return reply
 
 

@@ -160,9 +160,9 @@ def _unique(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
 
 
 def told(notes: Sequence[str]) -> str:
-    """Return the notes of a reading as one bounded line, "" if there are none."""
+    """Return what was newer than its reader as one bounded line, "" if nothing was."""
     if not notes:
         return ""
     shown = [ascii(note)[1:-1][:SHOWN_TEXT] for note in notes[:SHOWN]]
-    return "newer than this version: %s%s" % (
+    return "%s%s" % (
         ", ".join(shown), " and %d more" % (len(notes) - SHOWN) if len(notes) > SHOWN else "")

@@ -167,7 +167,7 @@ class Store:
             raise files.FileError("%s: is damaged: check the package database, then remove it (%s)"
                                   % (self._path, error)) from None
         if notes:
-            tell("%s: %s" % (self._path, shape.told(notes)))
+            tell("%s: newer than this version: %s" % (self._path, shape.told(notes)))
         return state
 
     def _stamp(self) -> int:
