@@ -26,6 +26,15 @@ conclude
 
 
 @unittest.skipUnless(BASH, "bash is not installed")
+class Scripts(unittest.TestCase):
+    def test_every_script_can_be_read_to_its_end(self) -> None:
+        for name in sorted(os.listdir(os.path.join(ROOT, ".ci"))):
+            done = subprocess.run([str(BASH), "-n", os.path.join(ROOT, ".ci", name)],
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            self.assertEqual((done.returncode, done.stdout), (0, b""), name)
+
+
+@unittest.skipUnless(BASH, "bash is not installed")
 class Lanes(unittest.TestCase):
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory()
