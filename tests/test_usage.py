@@ -116,7 +116,8 @@ class Forms(Case):
                                ("qualvosec-server", [])):
             for form in forms(bad):
                 for argv in [form + words] + ([words + form] if words else []):
-                    for way in (run, launch) if argv == words + form else (run,):
+                    # A process for the joined forms, in which a launcher could go wrong.
+                    for way in (run, launch) if argv == words + form[:1] else (run,):
                         code, said = way(program, *argv)
                         self.assertEqual(code, 2, said)
                         self.assertIn("%s: line 2: nonsense" % bad, said, argv)
@@ -148,6 +149,8 @@ class Forms(Case):
                 (["status"], (True, False, "", "")), (["-cx", "status"], (True, False, "", "")),
                 (["--help"], (True, False, "", "")), (["-c", "x", "-h"], (True, False, "", "")),
                 (["-c"], (False, False, "", "-c: needs the name of a FILE")),
+                (["-c", "--version"], (False, False, "", "-c: needs the name of a FILE")),
+                (["-c", "-"], (False, False, "-", "")),
                 (["-c", ""], (False, False, "", "-c: needs the name of a FILE")),
                 (["--config="], (False, False, "", "--config: needs the name of a FILE")),
                 (["--bogus=1", "-x"], (False, False, "", "--bogus: there is no such option"))):

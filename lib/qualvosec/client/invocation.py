@@ -27,6 +27,8 @@ def read(argv: Sequence[str]) -> Invocation:
     for word in words:
         if word in ("-c", "--config"):
             name, value = word, next(words, "")
+            # As the commands have it: an option is no name of a file.
+            value = "" if value.startswith("-") and value != "-" else value
         elif word.startswith("--config="):
             name, _, value = word.partition("=")
         elif word.startswith("-c"):
