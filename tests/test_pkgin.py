@@ -81,7 +81,7 @@ class Plans(Case):
         self.use("leave-one-out")
         plan = self.manager.plan(base.Selection(exclude=("libxml2",)))
         self.came("leave-one-out")
-        marks = "/usr/sbin/pkg_admin set automatic=YES gtk3+"
+        marks = "/usr/sbin/pkg_admin set automatic=YES gtk3+-3.24.43nb3"
         self.fake.expect(marks)
         self.manager.commit(plan, 2000.0)
         self.assertEqual(self.fake.said()[-2:], [LIST, marks])

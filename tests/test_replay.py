@@ -6,11 +6,13 @@ What is not right yet stands in not-right.txt, by name and with the reason; so d
 A test fails as well when one of these has become right and is still in the list.
 """
 
+import os
 import unittest
 from typing import Callable
 from typing import Dict
 from typing import Tuple
 
+from tests import ROOT
 from tests import replay
 
 LISTED: Dict[str, Tuple[str, str]] = {name: (kind, why)
@@ -46,6 +48,12 @@ class Lists(unittest.TestCase):
             if kind == "argued":
                 self.assertFalse(all(case["sure"] for case in replay.cases(
                     replay.load(name)["expect"])), name)
+
+    def test_the_documentation_counts_what_nobody_has_seen(self) -> None:
+        with open(os.path.join(ROOT, "docs/package-managers.md"), encoding="utf-8") as file:
+            told = " ".join(file.read().split())
+        self.assertIn("For %d command lines that a transcript lacks" % len(
+            list(replay.rows("unseen.txt", 4))), told)
 
     def test_every_command_line_that_nobody_has_seen_names_its_source(self) -> None:
         places = set(replay.names()) | set(replay.SYSTEMS)

@@ -486,6 +486,20 @@ class Repairs(Case):
         self.assertEqual((got.outcome, got.clean, got.reason),
                          ("failed", False, "cannot be repaired: two"))
 
+    def test_what_a_killed_package_manager_has_lost_is_named_also_where_nothing_is_repaired(
+            self) -> None:
+        for fault in ("", "not completely installed: partial-two-2"):
+            self.interrupted()
+            self.manager = FakeManager(self.world)
+            del self.manager.packages["two"]
+            if fault:
+                self.manager.damage = fault
+                self.manager.fault["recover"] = base.ManagerError(fault)
+            got = self.perform("repair")
+            self.assertEqual((got.outcome, got.clean), ("failed", not fault))
+            self.assertEqual(got.reason, (fault or "the run was interrupted")
+                             + "; lost, install it again: two 1")
+
     def test_an_interrupted_run_that_had_not_begun_to_install_consumes_nothing(self) -> None:
         state = self.accepted("upgrade")
         self.store.write(state._replace(taken=True))

@@ -101,13 +101,10 @@ class Transaction:
 
     def _upgrade(self) -> None:
         if self._begin():
-            try:
-                self._patiently(self.manager.recover)
-            except (base.Locked, base.Refused):
-                raise
-            except base.ManagerError as error:
+            fault = base.failure(lambda: self._patiently(self.manager.recover))
+            if fault:
                 # The update to come may be the cure; the package manager itself decides.
-                self.world.tell("recovery failed", reason=error)
+                self.world.tell("recovery failed", reason=fault)
         self._phase("refresh")
         self._patiently(lambda until: self.manager.refresh(self.request.not_after))
         self._phase("simulate")
@@ -158,13 +155,13 @@ class Transaction:
 
     def _repair(self) -> None:
         broken, reason = self._begin(), "the run was interrupted"
-        if broken:
-            self._patiently(self.manager.recover)
-            reason += "; repaired: " + broken
+        fault = base.failure(lambda: self._patiently(self.manager.recover)) if broken else ""
+        reason = fault or reason + ("; repaired: " + broken if broken else "")
         self._phase("compare")
-        after = self.manager.installed()
-        self._save(upgraded=tuple(row for row in self.state.planned if after.get(row[0]) == row[2]))
-        self._finish("interrupted", reason)
+        after, planned = self.manager.installed(), self.state.planned
+        lost = base.lost(planned, after)
+        self._save(upgraded=tuple(row for row in planned if after.get(row[0]) == row[2]))
+        self._finish("failed" if fault or lost else "interrupted", reason + lost)
 
     def _finish(self, outcome: str, reason: str, **fields: Any) -> None:
         """Look at the system once more, then write how it ended."""

@@ -110,6 +110,23 @@ def forecast(plan: Plan) -> Tuple[str, str]:
     return "partial" if kept else "ok" if plan.install else "nothing", "; ".join(told)
 
 
+def failure(step: Callable[[], None]) -> str:
+    """Take a step; return why it failed, "" if it did not. What is no failure is raised."""
+    try:
+        step()
+    except ManagerError as error:
+        if error.outcome != ManagerError.outcome:
+            raise
+        return str(error)
+    return ""
+
+
+def lost(planned: Sequence[Tuple[str, ...]], after: Mapping[str, str]) -> str:
+    """Say which planned updates of installed packages are there neither old nor new."""
+    gone = ["%s %s" % row[:2] for row in planned if row[1] and row[0] not in after]
+    return "; lost, install it again: %s" % ", ".join(gone[:5]) if gone else ""
+
+
 def to_json(manager: str, plan: Plan, reasons: Optional[List[str]]) -> Dict[str, object]:
     """Return the plan as it goes over the wire, lists and texts capped."""
     why = {left.name: left.why if left.kind == POLICY else "kept back: " + left.why

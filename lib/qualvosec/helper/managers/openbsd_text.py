@@ -26,6 +26,7 @@ FIRMWARE = "-firmware"  # fw_update(8) looks after it
 _SPLIT = re.compile(r"([A-Za-z0-9_][A-Za-z0-9._+-]*?)-([0-9][A-Za-z0-9._+-]*)")
 _CANDIDATES = re.compile(r"Update candidates: (\S+) -> (\S.*?)(?: \([^)]*\))?")
 _CHANGE = re.compile(r"Adding (?:(\S+):)?(?:([^\s>]+)->)?([^\s:>]+?) ?\(pretending\)")
+_INSTALLING = re.compile(r"(?:\S+:)?(\S+) \(installing\)\(pretending\)")
 _WITHOUT = re.compile(r"Couldn't find updates for (\S.*)")
 _FATAL = re.compile(r"(?m)^pkg_add: .+")
 _FILE = re.compile(r"([^\s/\[\]]+)\.tgz")
@@ -100,7 +101,9 @@ def parse_report(answer: base.Answer, packages: Collection[str]) -> Report:
 def _dry(text: str, packages: Collection[str]) -> _Dry:
     """Collect the lines that mean something; one that only looks so is an error."""
     found = _Dry({}, [], [])
+    installing = set()
     for line in (line.strip() for line in text.splitlines()):
+        installing.update(_INSTALLING.findall(line))
         candidates, change = _CANDIDATES.fullmatch(line), _CHANGE.fullmatch(line)
         without = _WITHOUT.fullmatch(line)
         if candidates:
@@ -121,6 +124,10 @@ def _dry(text: str, packages: Collection[str]) -> _Dry:
             found.without.extend(name.rstrip(",") for name in without.group(1).split())
         elif line.startswith(("Adding ", "Update candidates:", "Couldn't find updates")):
             raise base.ManagerError("pkg_add -n: answers in an unknown form: %r" % line[:120])
+    said = {whole for _, whole in found.changes}
+    if installing and said != installing:
+        raise base.ManagerError("pkg_add -n: installs %d packages, %d of them can be read"
+                                % (len(installing), len(said & installing)))
     return found
 
 

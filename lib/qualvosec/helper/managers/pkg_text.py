@@ -104,7 +104,7 @@ def _counted(text: str, read: Dict[str, int]) -> None:
     """Raise ManagerError where less or more was read than pkg announces."""
     said = {kind: int(number) for kind, number in _COUNT.findall(text)}
     affected = _AFFECTED.findall(text)
-    if not said and not affected and not read and _UP_TO_DATE not in text:
+    if bool(read) != bool(affected) or (not read and _UP_TO_DATE not in text):
         raise base.ManagerError("pkg upgrade: answers in an unknown form")
     for kind in sorted(set(said) | set(read)):
         if said.get(kind, 0) != read.get(kind, 0):

@@ -158,7 +158,8 @@ class Pkgin(base.Manager):
         answer = self.call([self.program("pkgin"), "-y"] + words, system.ENVIRONMENT, logged=True)
         after = self.installed()
         missing = [row.name for row in plan.install if after.get(row.name) != row.new]
-        unmarked = sorted(marked & set(words) & set(after))
+        unmarked = ["%s-%s" % (name, after[name]) for name in sorted(marked & set(words))
+                    if name in after]
         if unmarked:
             _checked(self.call([self.program("pkg_admin"), "set", "automatic=YES"] + unmarked,
                                system.ENVIRONMENT, logged=True), "pkg_admin set automatic=YES")
