@@ -110,6 +110,7 @@ class Plans(Case):
         self.fake.expect(LIST, "bash-5.2.21\n" + replay.said("openbsd/pkg_add-branches",
                                                              "pkg_info -q")[1])
         self.change("Update candidates: python-2", "Update candidates: bash-5.2.21 -> bash-5.2.32\n"
+                    "bash-5.2.32 (installing)(pretending) \n"
                     "Adding bash-5.2.21->5.2.32(pretending) \nUpdate candidates: python-2")
         both = " python-2.7.18p11 python-3.11.8"
         self.fake.expect(DRY + both, replay.said("openbsd/pkg_add-branches", ASK))
@@ -169,7 +170,16 @@ class Announced(Case):
     def test_a_row_that_is_missing_is_a_failure_with_both_numbers(self) -> None:
         for row in ("Adding bash-5.2.21->5.2.32(pretending) \n",
                     "Adding vim-9.1.139-no_x11-python3->9.1.707-no_x11-python3(pretending) \n"):
-            self.refused("announces 5 updates, 4 of them", row, "")
+            self.refused("installs 6 packages, 5 of them can be read", row, "")
+
+    def test_candidates_count_also_where_the_steps_are_not_shown(self) -> None:
+        self.use("five-updates")
+        code, out, err = self.fake.answers[tuple(DRY.split())]
+        lines = [line for line in out.splitlines(True) if "(installing)" not in line
+                 and not line.startswith("Adding vim")]
+        self.fake.expect(DRY, (code, "".join(lines), err))
+        with self.assertRaisesRegex(base.ManagerError, "announces 5 updates, 4 of them"):
+            self.manager.plan(base.Selection())
 
     def test_a_row_in_another_form_is_a_failure(self) -> None:
         for old, new in (("5.2.21->5.2.32(pretending)", "5.2.21->5.2.32 ok"),

@@ -127,7 +127,7 @@ def _dry(text: str, packages: Collection[str]) -> _Dry:
     said = {whole for _, whole in found.changes}
     if installing and said != installing:
         raise base.ManagerError("pkg_add -n: installs %d packages, %d of them can be read"
-                                % (len(installing), len(said & installing)))
+                                % (len(installing), len(said)))
     return found
 
 
