@@ -21,5 +21,8 @@ if LIB not in sys.path:
 os.environ.pop("TZ", None)
 time.tzset()
 
+# Usage is broken into lines of the terminal's width; no test looks at a narrow one.
+os.environ["COLUMNS"] = "80"
+
 # Where the directory for temporary files is a link, programs tell the place that it leads to.
 tempfile.tempdir = os.path.realpath(tempfile.gettempdir())

@@ -17,6 +17,7 @@ class Hooks(unittest.TestCase):
         self.config = folder.name
         self.folder = os.path.join(self.config, "hooks.d/pre-patch.d")
         os.makedirs(self.folder)
+        os.chmod(os.path.dirname(self.folder), 0o755)
         os.chmod(self.folder, 0o755)
         self.out = os.path.join(self.config, "out")
 

@@ -125,7 +125,10 @@ class Case(unittest.TestCase):
     def write(self, name: str, text: str, mode: int = 0o644) -> None:
         path = os.path.join(self.folder, name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        os.chmod(os.path.dirname(path), 0o755)
+        folder = os.path.dirname(path)
+        while folder != self.folder:
+            os.chmod(folder, 0o755)
+            folder = os.path.dirname(folder)
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
         os.chmod(path, mode)
