@@ -158,6 +158,7 @@ class Forms(Case):
 
     def test_a_configuration_may_be_a_link_for_all_but_root(self) -> None:
         bad = self.write("bad.conf", "[general]\nnonsense: 1\n")
+        os.chmod(bad, 0o644)
         link = os.path.join(self.folder, "link.conf")
         os.symlink("bad.conf", link)
         for program, words in (("qualvosec", []), ("qualvosec", ["status"]),
