@@ -20,6 +20,7 @@ from tests import replay
 APK = "/sbin/apk "
 DRY = APK + "upgrade --simulate"
 RUN = APK + "upgrade"
+HEADING = "Installed:                                Available:\n"
 SEVEN = ["busybox", "gtk+3.0", "libcrypto3", "libstdc++", "nginx", "openssl", "sudo"]
 
 
@@ -128,7 +129,6 @@ class Plans(Case):
         self.write("lib/apk/db/installed", marked["/lib/apk/db/installed (after the upgrade)"])
         self.assertEqual(self.manager.broken(), "not completely installed: tmux")
         self.assertEqual(self.manager.plan(base.Selection()).install, ())
-        self.fake.expect(APK + "version -l <", "sudo-1.9.16-r0      < 1.9.17-r0\n")
         self.change("1 error;", "(1/1) Upgrading sudo (1.9.16-r0 -> 1.9.17-r0)\n1 error;")
         self.assertEqual(self.names(self.manager.plan(base.Selection()).install), ["sudo"])
         os.unlink(self.root + "/lib/apk/db/installed")
@@ -143,6 +143,12 @@ class Plans(Case):
             "(5/6) [APK unavailable, skipped] Reinstalling musl (1.2.5-r0)\n"
             "(6/6) Downloading qv-sec-1.0-r1\nOK: 8 MiB in 7 packages\n", 7)
         self.assertEqual(got.install, (base.Package("qv-sec", "1.0-r0", "1.0-r1"),))
+
+    def test_what_only_the_dry_run_knows_is_pending_as_well(self) -> None:
+        self.fake.expect(APK + "version -l <", replay.said(
+            "alpine/%s/nothing" % self.version, "apk version -l <"))
+        plan = self.manager.plan(base.Selection())
+        self.assertEqual(self.names(plan.pending), SEVEN)
 
     def test_security_only_is_unsupported(self) -> None:
         with self.assertRaisesRegex(base.Unsupported, "no security metadata: apk"):
@@ -183,6 +189,7 @@ class Announced(Case):
                 (DRY, "(8/8) ", "8/8 "), (DRY, "1.26.1-r0 -> ", "1.26.1-r0 to "),
                 (APK + "version -l <", " < ", " older than "),
                 (APK + "version -l <", "Installed:", "Here:"),
+                (APK + "version -l <", HEADING, ""),
                 (APK + "info -v", "sudo-1.9.15_p5-r0", "sudo 1.9.15_p5-r0"),
                 (APK + "info -v", "sudo-1.9.15_p5-r0\n", "")):
             self.use("updates")

@@ -201,6 +201,17 @@ class Announced(Case):
         self.assertEqual(self.manager.plan(base.Selection()).warnings,
                          ("pkg_add says nothing of bash-5.2.21",))
 
+    def test_silence_and_a_name_that_pkg_add_does_not_take_are_failures(self) -> None:
+        self.use("branches")
+        self.fake.expect(DRY, replay.said("openbsd/pkg_add-branches", ASK + " python"))
+        with self.assertRaisesRegex(base.ManagerError, "Problem finding python"):
+            self.manager.plan(base.Selection())
+        self.fake.expect(DRY, "")
+        with self.assertRaisesRegex(base.ManagerError, "says nothing of any package"):
+            self.manager.plan(base.Selection())
+        self.fake.expect(LIST, "inteldrm-firmware-20240115\n")
+        self.assertEqual(self.names(self.manager.plan(base.Selection()).install), ["base"])
+
     def test_an_exit_status_that_nothing_explains_is_a_failure(self) -> None:
         self.use("five-updates")
         _, out, err = self.fake.answers[tuple(DRY.split())]

@@ -471,6 +471,13 @@ class Steps(Case):
             with self.assertRaisesRegex(base.ManagerError, words):
                 self.manager.refresh(1100.0)
 
+    def test_a_repository_that_has_moved_is_no_complaint(self) -> None:
+        # As pkg says it, libpkg/repo/binary/init.c, when the address in its configuration changes.
+        code, out, err = self.fake.answers[tuple((PKG + "update").split())]
+        self.fake.expect(PKG + "update", (code, out, err + "pkg: Repository FreeBSD has a wrong "
+                                          "packagesite, need to re-create database\n"))
+        self.manager.refresh(2000.0)
+
     def test_a_catalogue_for_a_newer_system_is_refused_by_answering_no(self) -> None:
         calls = replay.load("freebsd/pkg-2.8/newer-osversion")["calls"]
         call = [each for each in calls if each["argv"] == ["pkg", "update", "-f"]][0]

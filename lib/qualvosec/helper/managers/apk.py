@@ -120,10 +120,14 @@ class Apk(base.Manager):
         self._not_from_memory()
         installed = self.installed()
         updates = text.parse_older(self._query(["version", "-l", "<"]))
+        everything = self._without(len(installed), set())
+        for package in everything.install if everything else ():
+            if package.old:
+                updates.setdefault(package.name, package)
         held = text.held(self._read(self.path(WORLD)))
         found = settle.Pending(updates, installed, False, held)
         return settle.plan(self.name, selection, found, lambda excluded: self._simulate(
-            set(updates), len(installed), excluded))
+            set(updates), len(installed), excluded, everything))
 
     def _not_from_memory(self) -> None:
         try:
@@ -136,9 +140,10 @@ class Apk(base.Manager):
             raise base.Unsupported("a system that runs from memory: its updates would be lost "
                                    "with the next reboot")
 
-    def _simulate(self, updates: Set[str], before: int, excluded: Set[str]) -> settle.Simulation:
+    def _simulate(self, updates: Set[str], before: int, excluded: Set[str],
+                  everything: Optional[text.Changes]) -> settle.Simulation:
         try:
-            whole = self._changes(before, excluded)
+            whole = everything if everything and not excluded else self._changes(before, excluded)
         except _Unselectable as error:
             stuck = updates.intersection(error.names) - excluded
             if not stuck:
@@ -155,8 +160,7 @@ class Apk(base.Manager):
                                "needs the removal of %s" % settle.some(sorted(saved)))
         missing = updates - excluded - {package.name for package in whole.install}
         if excluded and missing and not needs:
-            free = self._without(before, set())
-            able = {package.name for package in free.install} if free else missing
+            able = {row.name for row in everything.install} if everything else missing
             needs.update(dict.fromkeys(missing & able, "%s: %s" % (
                 settle.NEEDS_EXCLUDED, settle.some(sorted(excluded)))))
         return settle.Simulation(whole.install, () if needs else whole.removed, needs)

@@ -49,6 +49,8 @@ def parse_installed(text: str) -> Dict[str, str]:
 def parse_older(text: str) -> Dict[str, base.Package]:
     """Read `apk version -l <`: what is older than in the repositories; raises ManagerError."""
     found = {}
+    if not _TABLE.match(text):
+        raise base.ManagerError("apk version: answers in an unknown form: it has no heading")
     for line in text.splitlines():
         row = _OLDER.fullmatch(line.strip())
         full = _FULL.fullmatch(row.group(1)) if row else None

@@ -91,6 +91,9 @@ def parse_report(answer: base.Answer, packages: Collection[str]) -> Report:
     why.update({parts(name)[0]: _reason(errors, name, dry.announced[name]) for name in failed})
     why.update({stem: fatal[0][len("pkg_add: "):][:300] for stem in ended})
     said = set(changed) | set(dry.announced) | set(dry.without)
+    if not said and any(not name.startswith(PARTIAL) and not parts(name)[0].endswith(FIRMWARE)
+                        for name in packages):
+        raise base.ManagerError("pkg_add -n: says nothing of any package")
     return Report(install, tuple(sorted(kept)), replaced, why, tuple(sorted(set(ended))),
                   tuple(sorted(set(dry.without) - set(failed))),
                   tuple(sorted(name for name in packages if name not in said
@@ -122,7 +125,8 @@ def _dry(text: str, packages: Collection[str]) -> _Dry:
             found.changes.append((olds, whole))
         elif without:
             found.without.extend(name.rstrip(",") for name in without.group(1).split())
-        elif line.startswith(("Adding ", "Update candidates:", "Couldn't find updates")):
+        elif line.startswith(("Adding ", "Update candidates:", "Couldn't find updates",
+                              "Problem finding ")):
             raise base.ManagerError("pkg_add -n: answers in an unknown form: %r" % line[:120])
     said = {whole for _, whole in found.changes}
     if installing and said != installing:

@@ -31,6 +31,8 @@ _UP_TO_DATE = "Your packages are up to date."
 _GAVE_UP = "Cannot solve problem using SAT solver"
 _UPDATE = re.compile(r"(?m)^(?:Unable to update repository .*|- package: .*|- running .*|pkg: .*"
                      r"|No active remote repositories.*)$")
+# A repository has got another address: its catalogue is made anew at once.
+_HARMLESS = re.compile(r"pkg: Repository \S+ has a wrong packagesite, need to re-create database")
 _STEP = re.compile(r"(?m)^\[[0-9]+/[0-9]+\] (\w+ \S+?)(?:\.pkg)?:? ")
 SELF = "New version of pkg detected"
 
@@ -152,4 +154,4 @@ def update_failure(output: str) -> str:
 def complaint(answer: base.Answer) -> str:
     """Return what pkg says on standard error although it ends with 0."""
     return "; ".join(line for line in answer.text[len(answer.out):].splitlines()
-                     if line.startswith("pkg: "))[:300]
+                     if line.startswith("pkg: ") and not _HARMLESS.match(line))[:300]
