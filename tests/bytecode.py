@@ -37,26 +37,23 @@ def compiled(directory: str) -> Iterator[List[str]]:
 
 
 def compile_one(source: str) -> List[str]:
-    """What had to be made for one file: directory and file. Without the right to, nothing."""
+    """The file that had to be made, if one had to. Without the right to, nothing."""
     target = importlib.util.cache_from_source(source)
     place = os.path.dirname(target)
     if os.path.exists(target) or not os.access(place if os.path.isdir(place) else
                                                os.path.dirname(place), os.W_OK):
         return []
-    made = [] if os.path.isdir(place) else [place]
     try:
         py_compile.compile(source, target, doraise=True, **BOUND)
     except py_compile.PyCompileError:
         return []       # whoever imports it is told
-    return [target] + made
+    return [target]
 
 
 def remove(path: str) -> None:
-    """A file, or a directory if nobody else put something into it meanwhile."""
+    """A file, and its directory if nobody else has something in it."""
     try:
-        if os.path.isdir(path):
-            os.rmdir(path)
-        else:
-            os.unlink(path)
+        os.unlink(path)
+        os.rmdir(os.path.dirname(path))
     except OSError:
         pass            # another run was faster, or still uses the directory
