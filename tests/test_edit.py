@@ -329,7 +329,7 @@ class FuzzTest(Case):
         seed = 20261124
         rng = random.Random(seed)
         done = {"add": 0, "remove": 0, "change": 0, "refused": 0}
-        for number in range(20000 if LONG else 400):
+        for number in range(20000 if LONG else 250):
             data, source = self.manifest(rng)
             with self.subTest(seed=seed, number=number, data=data):
                 try:

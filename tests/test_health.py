@@ -14,13 +14,13 @@ from typing import Dict
 from typing import List
 from typing import Optional
 from typing import Tuple
-from unittest import mock
 
-from qualvosec import log
 from qualvosec.client import health
 from qualvosec.client.snapshot import Snapshot
 from qualvosec.manifest import policy as policies
 from qualvosec.manifest.policy import Policy
+
+from tests import logged
 
 GOOD = Snapshot(True, version="1.0.0", fqdn="web01.example.org")
 GET = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -229,7 +229,7 @@ class Answers(unittest.TestCase):
 
     def test_fault_in_the_snapshot_is_a_500_and_a_log_line(self) -> None:
         lines: List[str] = []
-        with Loop() as loop, mock.patch.object(log, "error", lines.append):
+        with Loop() as loop, logged.into(lines):
             loop.health._snapshot = lambda: Snapshot(True, reasons=5)    # type: ignore[arg-type]
             status, _, body = loop.ask()
             self.assertEqual((status, body.splitlines()[0]), (500, "healthy: false"))
@@ -390,7 +390,7 @@ class HostileNeighbours(unittest.TestCase):
 
     def test_no_free_descriptor_pauses_and_does_not_spin(self) -> None:
         lines: List[str] = []
-        with Endpoint() as endpoint, mock.patch.object(log, "error", lines.append):
+        with Endpoint() as endpoint, logged.into(lines):
             failing = endpoint.fail(errno.EMFILE)
             self.assertEqual(endpoint.health.next_deadline(), 1000.0 + health.PAUSE_S)
             self.assertEqual(failing.calls, 1)
@@ -405,7 +405,7 @@ class HostileNeighbours(unittest.TestCase):
         self.assertEqual(len(lines), 1)
 
     def test_pause_can_be_closed(self) -> None:
-        with Endpoint() as endpoint, mock.patch.object(log, "error", lambda text: None):
+        with Endpoint() as endpoint, logged.into([]):
             endpoint.fail(errno.EMFILE)
             endpoint.health.close()
             endpoint.health.expire()
@@ -440,7 +440,7 @@ class HostileNeighbours(unittest.TestCase):
 
     def test_real_shortage_of_descriptors_is_survived(self) -> None:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        with Loop() as loop, mock.patch.object(log, "error", lambda text: None):
+        with Loop() as loop, logged.into([]):
             clients = [socket.socket() for _ in range(40)]
             highest = max(sock.fileno() for sock in clients)
             try:

@@ -229,7 +229,7 @@ class OracleTest(unittest.TestCase):
         seed = int(time.time()) if "QUALVOSEC_SEED" not in os.environ \
             else int(os.environ["QUALVOSEC_SEED"])
         rng = random.Random(seed)
-        for zone in rng.sample(oracle_time.ZONES, 2):
+        for zone in rng.sample(oracle_time.ZONES, 1):
             found = oracle_time.compare(seed, zone, (rng.choice(oracle_time.YEARS),), 20)
             self.assertEqual(found, [], "repeat with QUALVOSEC_SEED=%d" % seed)
 
