@@ -63,7 +63,7 @@ class Lanes(unittest.TestCase):
         self.assertRegex(said, r"(?m)^PASS good: \d+ s$")
         self.assertRegex(said, r"(?m)^     but this\nPASS told: \d+ s$")
         self.assertRegex(said, r"(?m)^     the reason\nFAIL bad: \d+ s$")
-        self.assertRegex(said, r"(?m)^FAIL killed: \d+ s$")
+        self.assertRegex(said, r"(?m)^     .+\nFAIL killed: \d+ s$")
         self.assertNotIn("not this line", said)
         self.assertNotIn("nothing to see", said)
         self.assertIn("failed: ", said)
