@@ -25,7 +25,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [ROOT, os.path.join(ROOT, "lib")]
 
 from qualvosec import yamlsubset  # noqa: E402
-from qualvosec.manifest import edit  # noqa: E402
+from qualvosec.manifest.edit import spans  # noqa: E402
 
 from tests import manifest_samples  # noqa: E402
 
@@ -33,7 +33,7 @@ HOSTS = 10000 if os.environ.get("SCALE") == "small" else 100000
 RUNS = 7
 BAR = 2.5
 TODAY = 739944
-FIELDS: Dict[str, edit.Value] = {"patch": True, "weekday": 1, "hour": 3, "minute": 15}
+FIELDS: Dict[str, spans.Value] = {"patch": True, "weekday": 1, "hour": 3, "minute": 15}
 MANY = {"new%04d.example.org" % number: FIELDS for number in range(HOSTS // 100)}
 
 
@@ -54,10 +54,10 @@ def in_process(data: bytes) -> List[str]:
     name = manifest_samples.host_name(HOSTS // 2)
     works: Dict[str, Callable[[], object]] = {
         "parse": lambda: yamlsubset.load(data),
-        "add": lambda: edit.add(edit.read(data), {"new.example.org": FIELDS}, TODAY),
-        "set": lambda: edit.change(edit.read(data), {name: {"minute": 59}}, TODAY),
-        "remove": lambda: edit.remove(edit.read(data), [name], TODAY),
-        "add %d" % len(MANY): lambda: edit.add(edit.read(data), MANY, TODAY),
+        "add": lambda: spans.add(spans.read(data), {"new.example.org": FIELDS}, TODAY),
+        "set": lambda: spans.change(spans.read(data), {name: {"minute": 59}}, TODAY),
+        "remove": lambda: spans.remove(spans.read(data), [name], TODAY),
+        "add %d" % len(MANY): lambda: spans.add(spans.read(data), MANY, TODAY),
     }
     times: Dict[str, List[float]] = {what: [] for what in works}
     for _ in range(RUNS):

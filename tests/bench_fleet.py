@@ -29,7 +29,7 @@ from qualvosec import download  # noqa: E402
 from qualvosec import paths  # noqa: E402
 from qualvosec import useragent  # noqa: E402
 from qualvosec.client import config  # noqa: E402
-from qualvosec.client import pacing  # noqa: E402
+from qualvosec.client.fetch import pace as pacing  # noqa: E402
 from qualvosec.manifest import window  # noqa: E402
 from qualvosec.manifest.policy import Policy  # noqa: E402
 

@@ -31,7 +31,7 @@ from typing import NamedTuple
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [ROOT, os.path.join(ROOT, "lib")]
 
-from qualvosec.client import packages  # noqa: E402
+from qualvosec.client.tell import packages  # noqa: E402
 
 from tests import bench_idle  # noqa: E402
 from tests.fakes import RECORD  # noqa: E402
@@ -46,7 +46,7 @@ GET = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 LAUNCH = """
 import sys
 sys.path[:0] = [%(lib)r]
-from qualvosec.client import rootcall
+from qualvosec.client.root import call
 rootcall._TOOLS = {"sudo": (%(folder)r + "/sudo",), "doas": ()}
 from qualvosec.client.daemon import main
 sys.exit(main(["-c", %(config)r]))

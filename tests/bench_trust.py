@@ -34,7 +34,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [ROOT, os.path.join(ROOT, "lib")]
 
 from qualvosec import download  # noqa: E402
-from qualvosec.client import fetchreply  # noqa: E402
+from qualvosec.client.fetch import line as fetchreply  # noqa: E402
 from qualvosec.manifest import signature  # noqa: E402
 
 from tests import bench_health  # noqa: E402
@@ -59,9 +59,9 @@ HOSTS = 100000
 ROUNDS = 5
 # In front of the daemon's own main: no time passes between two fetches, and one ends soon.
 AT_ONCE = """
-from qualvosec.client import acceptance, pacing
-pacing.due = lambda *words: 0
-acceptance.DEADLINE_S = 1
+from qualvosec.client.fetch import inforce, pace
+pace.due = lambda *words: 0
+inforce.DEADLINE_S = 1
 """
 Verdict = Tuple[str, bool]
 

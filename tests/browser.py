@@ -23,10 +23,10 @@ import urllib.request
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [ROOT, os.path.join(ROOT, "lib")]
 
-from qualvosec.admin import accesslog  # noqa: E402
-from qualvosec.admin import facts  # noqa: E402
-from qualvosec.admin import report  # noqa: E402
-from qualvosec.admin.overview import rows  # noqa: E402
+from qualvosec.admin.fleet import accesslog  # noqa: E402
+from qualvosec.admin.fleet import facts  # noqa: E402
+from qualvosec.admin.fleet.overview import rows  # noqa: E402
+from qualvosec.admin.show import report  # noqa: E402
 from qualvosec.manifest import document  # noqa: E402
 
 from tests import fleet_samples  # noqa: E402

@@ -33,7 +33,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from tests import LIB  # noqa: E402,I001
 from tests.fakes import Edge  # noqa: E402
 from qualvosec import files  # noqa: E402
-from qualvosec.client import state as states  # noqa: E402
+from qualvosec.client.decide import state as states  # noqa: E402
 from qualvosec.manifest import window  # noqa: E402
 from qualvosec.manifest.policy import Policy  # noqa: E402
 
@@ -91,10 +91,13 @@ ONCE = """
 ROLE = "client"
 exec(compile(open(%(folder)r + "/common.py").read(), "common.py", "exec"))
 from qualvosec import paths
-from qualvosec.client import acceptance, commands, host, outlook, rootcall
+from qualvosec.client import commands, host
+from qualvosec.client.decide import ahead
+from qualvosec.client.fetch import inforce
+from qualvosec.client.root import call
 paths.CONFIG_DIR = FOLDER
-rootcall._TOOLS = {"sudo": (FOLDER + "/sudo",), "doas": ()}
-acceptance.fetch_argv = lambda: [sys.executable, "-IS", FOLDER + "/fetch.py"]
+call._TOOLS = {"sudo": (FOLDER + "/sudo",), "doas": ()}
+inforce.fetch_argv = lambda: [sys.executable, "-IS", FOLDER + "/fetch.py"]
 host.boot = lambda now: (content("boot"), 100000)
 sys.exit(commands.main(["-c", FOLDER + "/q.conf", "once"]))
 """

@@ -91,7 +91,7 @@ def _filled(kind: Any, values: Dict[str, Any], **more: Any) -> Any:
 
 
 def _write_state(folder: str) -> None:
-    module = importlib.import_module("qualvosec.client.state")
+    module = importlib.import_module("qualvosec.client.decide.state")
     width = len(module.State().known)
     state = _filled(module.State, STATE, last=_filled(module.Result, RESULT),
                     known=OLD_KNOWN.get(width, STATE["known"]), consumed_day=CONSUMED_DAY,
@@ -105,8 +105,8 @@ def _write_invalid(folder: str) -> None:
 
 
 def _write_policy(folder: str, **fields: Any) -> None:
-    acceptance = importlib.import_module("qualvosec.client.acceptance")
-    fetchreply = importlib.import_module("qualvosec.client.fetchreply")
+    acceptance = importlib.import_module("qualvosec.client.fetch.inforce")
+    fetchreply = importlib.import_module("qualvosec.client.fetch.line")
     policies = importlib.import_module("qualvosec.manifest.policy")
     fields.setdefault("policy", _filled(policies.Policy, POLICY))
     reply = _filled(fetchreply.Reply, REPLY, **fields)
@@ -133,8 +133,8 @@ def _write_stamp(folder: str) -> None:
 def _write_packages(folder: str) -> None:
     """From the record as root's side of that commit prints it."""
     records = importlib.import_module("qualvosec.helper.record")
-    client = importlib.import_module("qualvosec.client.record")
-    packages = importlib.import_module("qualvosec.client.packages")
+    client = importlib.import_module("qualvosec.client.root.record")
+    packages = importlib.import_module("qualvosec.client.tell.packages")
     record = _filled(records.Record, RECORD, history=(_filled(records.Past, PAST),))
     wire = json.loads(json.dumps(records.to_json(record)))
     told = getattr(client, "told_from_json", None)
@@ -142,7 +142,7 @@ def _write_packages(folder: str) -> None:
 
 
 def _write_signed(folder: str) -> None:
-    signing = importlib.import_module("qualvosec.admin.signing")
+    signing = importlib.import_module("qualvosec.admin.edit.signing")
     path = os.path.join(folder, "patch.yaml")
     with open(path, "wb") as file:
         file.write(SIGNED["data"])

@@ -14,8 +14,8 @@ from typing import Dict
 from typing import List
 from typing import Optional
 
-from qualvosec.client import fetchreply
-from qualvosec.client.fetchreply import Reply
+from qualvosec.client.fetch import line as fetchreply
+from qualvosec.client.fetch.line import Reply
 from qualvosec.manifest.policy import Policy
 
 _SUDO = """#!%(python)s -IS

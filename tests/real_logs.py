@@ -22,7 +22,7 @@ sys.path[:0] = [ROOT, os.path.join(ROOT, "lib")]
 
 from qualvosec import download  # noqa: E402
 from qualvosec import useragent  # noqa: E402
-from qualvosec.admin import accesslog  # noqa: E402
+from qualvosec.admin.fleet import accesslog  # noqa: E402
 
 TOKEN = useragent.Token("20261117T0215Z", "ok", 14, 1, 2, "verified", "20261117T0215Z")
 NGINX = """daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log; {user}

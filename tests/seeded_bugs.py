@@ -13,17 +13,17 @@ from typing import Iterator
 from typing import Tuple
 from unittest import mock
 
-from qualvosec.client import gates
-from qualvosec.client import outlook
-from qualvosec.client import step
-from qualvosec.client import verdict
+from qualvosec.client.decide import ahead
+from qualvosec.client.decide import gates
+from qualvosec.client.decide import outcome
+from qualvosec.client.decide import step
 from qualvosec.manifest import window
 
 from tests import simulate
 
-_consume = verdict.consume
-_conclude = verdict.conclude
-_is_consumed = outlook.is_consumed
+_consume = outcome.consume
+_conclude = outcome.conclude
+_is_consumed = ahead.is_consumed
 _aim = step._aim
 _try_run = step._try_run
 _patching = step._patching
@@ -134,9 +134,9 @@ def _acts_before_it_saves(history: Any) -> int:
 _tick = simulate.History.tick
 
 BUGS: Dict[str, Tuple[Any, str, Any]] = {
-    "windows are never used up": (outlook, "is_consumed", _never_consumed),
-    "a changed schedule opens a second window": (outlook, "is_consumed", _without_overlap),
-    "new rules of the zone open a second window": (outlook, "is_consumed", _without_the_day),
+    "windows are never used up": (ahead, "is_consumed", _never_consumed),
+    "a changed schedule opens a second window": (ahead, "is_consumed", _without_overlap),
+    "new rules of the zone open a second window": (ahead, "is_consumed", _without_the_day),
     "the cut-off is half an hour late": (step, "_aim", _half_an_hour_longer),
     "windows from before the schedule are caught up": (step, "_aim", _catches_up_everything),
     "a run that is alive is taken for finished": (step, "_patching", _ignores_life),
@@ -144,14 +144,14 @@ BUGS: Dict[str, Tuple[Any, str, Any]] = {
     "a host that came back is rebooted once more": (step, "_rebooting", _reboots_again),
     "runs start a minute early": (window, "latest", _early),
     "a run is not adopted": (step, "_adopt", _forgets_runs),
-    "every restart counts as verified": (verdict, "booted", _blames_us),
+    "every restart counts as verified": (outcome, "booted", _blames_us),
     "the clock is believed at once": (step, "_idle", _believes_any_clock),
-    "the outcome is not taken over": (verdict, "conclude", _loses_the_outcome),
-    "an old record is taken for the new one": (verdict, "key", _takes_the_old_record),
+    "the outcome is not taken over": (outcome, "conclude", _loses_the_outcome),
+    "an old record is taken for the new one": (outcome, "key", _takes_the_old_record),
     "a lost state does not stop the run": (step, "_in_window", _runs_after_loss),
     "a reboot that takes long is asked for again": (step, "_rebooting", _lost_at_once),
     "freeze is ignored": (window, "frozen", lambda *rest: False),
-    "a run that failed does not use its window up": (verdict, "consume", _forgets_failures),
+    "a run that failed does not use its window up": (outcome, "consume", _forgets_failures),
     "the reboot has no deadline": (
         gates, "GATES", tuple(gate for gate in gates.GATES if gate is not gates.closed_window)),
     "the state is saved after the action": (simulate.History, "tick", _acts_before_it_saves),

@@ -21,13 +21,13 @@ from typing import Optional
 from typing import Set
 from typing import Tuple
 
-from qualvosec.client import outlook
-from qualvosec.client import state as states
-from qualvosec.client import step as steps
-from qualvosec.client.outlook import View
-from qualvosec.client.record import record_from_json
-from qualvosec.client.state import State
-from qualvosec.client.step import Facts
+from qualvosec.client.decide import ahead as outlook
+from qualvosec.client.decide import state as states
+from qualvosec.client.decide import step as steps
+from qualvosec.client.decide.ahead import View
+from qualvosec.client.decide.state import State
+from qualvosec.client.decide.step import Facts
+from qualvosec.client.root.record import record_from_json
 from qualvosec.manifest import window
 from qualvosec.manifest.policy import Policy
 

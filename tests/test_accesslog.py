@@ -18,9 +18,9 @@ import unittest
 from unittest import mock
 
 from qualvosec import useragent
-from qualvosec.admin import accesslog
-from qualvosec.admin import logfile
-from qualvosec.admin import logline
+from qualvosec.admin.fleet import accesslog
+from qualvosec.admin.fleet import logfile
+from qualvosec.admin.fleet import logline
 
 from tests import DATA
 

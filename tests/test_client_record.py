@@ -7,9 +7,9 @@ from typing import Any
 from typing import Dict
 from typing import List
 
-from qualvosec.client import record as client
-from qualvosec.client.record import RecordError
-from qualvosec.client.record import record_from_json
+from qualvosec.client.root import record as client
+from qualvosec.client.root.record import RecordError
+from qualvosec.client.root.record import record_from_json
 from qualvosec.helper import record as helper
 
 W = "20261124T0215Z"

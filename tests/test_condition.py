@@ -5,17 +5,17 @@ import json
 import unittest
 from typing import Any
 
-from qualvosec.client import acceptance
-from qualvosec.client import condition
 from qualvosec.client import config
-from qualvosec.client import outlook
-from qualvosec.client import snapshot as views
-from qualvosec.client import statusline
-from qualvosec.client.condition import Situation
-from qualvosec.client.outlook import View
-from qualvosec.client.pacing import Pace
-from qualvosec.client.state import Result
-from qualvosec.client.state import State
+from qualvosec.client.decide import ahead
+from qualvosec.client.decide.ahead import View
+from qualvosec.client.decide.state import Result
+from qualvosec.client.decide.state import State
+from qualvosec.client.fetch import inforce
+from qualvosec.client.fetch.pace import Pace
+from qualvosec.client.tell import findings
+from qualvosec.client.tell import status as views
+from qualvosec.client.tell import statusline
+from qualvosec.client.tell.findings import Situation
 from qualvosec.manifest.policy import Policy
 
 NOW = 1795400000    # 2026-11-23, a Monday
@@ -38,12 +38,12 @@ def ran(outcome: str, **fields: Any) -> State:
 
 class Findings(unittest.TestCase):
     def words(self, s: Situation) -> "list[tuple[str, bool]]":
-        return [(finding.word, finding.bad) for finding in condition.findings(s)]
+        return [(finding.word, finding.bad) for finding in findings.findings(s)]
 
     def test_a_host_without_a_name_is_told_the_line_to_write_and_what_then(self) -> None:
         settings = config.Config("/etc/q.conf", "https://h")
-        view = acceptance.view_of(None, settings, "", "", NOW)
-        found = condition.findings(situation()._replace(view=view))
+        view = inforce.view_of(None, settings, "", "", NOW)
+        found = findings.findings(situation()._replace(view=view))
         self.assertEqual([(finding.word, finding.bad) for finding in found], [("noname", True)])
         self.assertRegex(found[0].text, r'^this host has no name that can be trusted: set fqdn: '
                          r'write the line "fqdn: \S+\.example\.org", with your own domain, into '
@@ -68,8 +68,8 @@ class Findings(unittest.TestCase):
         for s, word in table:
             with self.subTest(word=word):
                 self.assertIn((word, True), self.words(s))
-                self.assertFalse(condition.snapshot(s).healthy)
-                self.assertNotEqual(condition.token(s).health, "ok")
+                self.assertFalse(findings.snapshot(s).healthy)
+                self.assertNotEqual(findings.token(s).health, "ok")
 
     def test_every_bad_outcome_stays_unhealthy_until_a_success(self) -> None:
         for outcome in ("failed", "refused", "locked", "interrupted", "missed", "unsupported"):
@@ -88,8 +88,8 @@ class Findings(unittest.TestCase):
         for s, word in table:
             with self.subTest(word=word):
                 self.assertEqual(self.words(s), [(word, False)])
-                self.assertTrue(condition.snapshot(s).healthy)
-                self.assertEqual(condition.token(s).health, "ok")
+                self.assertTrue(findings.snapshot(s).healthy)
+                self.assertEqual(findings.token(s).health, "ok")
 
     def test_what_lasts_too_long_becomes_unhealthy(self) -> None:
         table = [(situation(running_since=NOW - 4 * 3600), "running"),
@@ -108,19 +108,19 @@ class Findings(unittest.TestCase):
         state = state._replace(last=state.last._replace(clean=False))
         for s, command in ((situation(state=state), "qualvosec reset interrupted"),
                            (situation(state=State(trouble="torn")), "qualvosec reset interrupted"),
-                           (situation(waiting=outlook.clock_doubt(NOW, NOW + 1)),
+                           (situation(waiting=ahead.clock_doubt(NOW, NOW + 1)),
                             "qualvosec reset clock")):
             with self.subTest(command=command):
-                self.assertIn(command, condition.findings(s)[0].text)
-                self.assertFalse(condition.snapshot(s).healthy)
+                self.assertIn(command, findings.findings(s)[0].text)
+                self.assertFalse(findings.snapshot(s).healthy)
 
     def test_a_clock_that_may_yet_settle_is_told_and_not_unhealthy(self) -> None:
-        settles = situation(waiting=outlook.clock_doubt(NOW, NOW - 1))
-        behind = situation(waiting=outlook.clock_doubt(NOW, NOW + 1))
+        settles = situation(waiting=ahead.clock_doubt(NOW, NOW - 1))
+        behind = situation(waiting=ahead.clock_doubt(NOW, NOW + 1))
         for s in (settles, behind._replace(started=NOW - 60)):
             self.assertEqual(self.words(s), [("clock", False)])
         # It needs no one's hand, and this command would not help.
-        self.assertNotIn("qualvosec reset", condition.findings(settles)[0].text)
+        self.assertNotIn("qualvosec reset", findings.findings(settles)[0].text)
 
     def test_an_alive_run_is_not_judged_by_the_one_before_it(self) -> None:
         self.assertEqual(self.words(situation(running_since=NOW, state=ran("failed"))),
@@ -131,14 +131,14 @@ class Token(unittest.TestCase):
     def test_it_carries_window_outcome_counts_reboot_and_last_success(self) -> None:
         state = ran("partial", reboot="due", success=1795000000)
         state = state._replace(last=state.last._replace(upgraded=4, kept=2, pending=2))
-        found = condition.token(situation(state=state))
+        found = findings.token(situation(state=state))
         self.assertEqual(found, (WINDOW, "partial", 4, 2, 2, "due", "20261118T1106Z", "ok",
                                  ""))
 
 
 class StatusLine(unittest.TestCase):
     def line(self, s: Situation) -> "tuple[int, str]":
-        found = statusline.judge(json.loads(views.status(condition.snapshot(s))))
+        found = statusline.judge(json.loads(views.status(findings.snapshot(s))))
         return found.code, statusline.line(found)
 
     def test_all_is_well(self) -> None:

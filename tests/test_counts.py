@@ -16,24 +16,24 @@ from typing import Tuple
 
 from qualvosec import command
 from qualvosec import useragent
-from qualvosec.admin import facts
-from qualvosec.admin import formats
-from qualvosec.admin import overview
-from qualvosec.admin import report
-from qualvosec.admin.accesslog import Seen
-from qualvosec.admin.overview import Row
-from qualvosec.client import condition
-from qualvosec.client import packages
-from qualvosec.client import plan
-from qualvosec.client import rootcall
-from qualvosec.client import snapshot as views
-from qualvosec.client import state as states
-from qualvosec.client import statusline
-from qualvosec.client import verdict
-from qualvosec.client.outlook import View
-from qualvosec.client.pacing import Pace
-from qualvosec.client.rootcall import Reply
-from qualvosec.client.state import State
+from qualvosec.admin.fleet import facts
+from qualvosec.admin.fleet import overview
+from qualvosec.admin.fleet.accesslog import Seen
+from qualvosec.admin.fleet.overview import Row
+from qualvosec.admin.show import formats
+from qualvosec.admin.show import report
+from qualvosec.client.decide import outcome
+from qualvosec.client.decide import state as states
+from qualvosec.client.decide.ahead import View
+from qualvosec.client.decide.state import State
+from qualvosec.client.fetch.pace import Pace
+from qualvosec.client.root import call
+from qualvosec.client.root import plan
+from qualvosec.client.root.call import Reply
+from qualvosec.client.tell import findings
+from qualvosec.client.tell import packages
+from qualvosec.client.tell import status as views
+from qualvosec.client.tell import statusline
 from qualvosec.helper import record as helper
 from qualvosec.helper.managers import base
 from qualvosec.manifest import window
@@ -127,31 +127,31 @@ def told(**fields: Any) -> Reply:
         reboot="no", kernel="6.1")._replace(**fields)
     answer = {"v": 1, "status": "ok", "reason": "", "alive": False, "plan": None,
               "record": helper.to_json(record)}
-    return rootcall.read_reply(command.Result(0, json.dumps(answer).encode("ascii"), b"", False,
+    return call.read_reply(command.Result(0, json.dumps(answer).encode("ascii"), b"", False,
                                               False), "sudo")
 
 
-def situation(reply: Reply) -> condition.Situation:
+def situation(reply: Reply) -> findings.Situation:
     """Return what the daemon knows once it has taken over a finished run, and read it again."""
     assert reply.record is not None, reply
     opens = window.opens_of(WINDOW)
-    state = verdict.conclude(State(phase="patching", window=WINDOW, op="upgrade", opens=opens,
+    state = outcome.conclude(State(phase="patching", window=WINDOW, op="upgrade", opens=opens,
                                    closes=opens + 3600, since=opens), reply.record)
-    state = verdict.conclude(states.from_bytes(states.to_bytes(state)), reply.record)
+    state = outcome.conclude(states.from_bytes(states.to_bytes(state)), reply.record)
     view = View(Policy(patch=True, weekdays=(1,), hour=2, minute=15), "", "", "web01",
                 lambda u: 0)
-    return condition.Situation(now=NOW, started=NOW - 9000, view=view, state=state._replace(
+    return findings.Situation(now=NOW, started=NOW - 9000, view=view, state=state._replace(
         phase="idle", reboot=reply.record.reboot), pace=Pace(NOW - 60, NOW - 60, NOW - 60))
 
 
 def host(reply: Reply) -> Dict[str, object]:
     """Return what each reader on the host shows as upgraded, kept and pending."""
     s = situation(reply)
-    shot = condition.snapshot(s)
+    shot = findings.snapshot(s)
     status = json.loads(views.status(shot))
     line = statusline.line(statusline.judge(status))
     metric = dict(re.findall(r"^qualvosec_(\w+)_packages (\d+)$", views.metrics(shot), re.M))
-    agent = useragent.write("1.0.0", "web01", condition.token(s))
+    agent = useragent.write("1.0.0", "web01", findings.token(s))
     page = json.loads(packages.text(reply.told))  # type: ignore[arg-type]
     return {
         "status": [status["last_run"][name] for name in ("upgraded", "kept", "pending")],
@@ -189,12 +189,12 @@ class Host(unittest.TestCase):
 
     def test_before_the_first_run_nothing_is_known(self) -> None:
         view = View(None, "unknown", "", "web01", lambda u: 0)
-        s = condition.Situation(now=NOW, started=NOW, view=view, state=State(), pace=Pace(NOW))
-        self.assertIn("u=? k=? p=?", useragent.write("1", "a", condition.token(s)))
-        self.assertNotIn("_packages ", views.metrics(condition.snapshot(s)))
+        s = findings.Situation(now=NOW, started=NOW, view=view, state=State(), pace=Pace(NOW))
+        self.assertIn("u=? k=? p=?", useragent.write("1", "a", findings.token(s)))
+        self.assertNotIn("_packages ", views.metrics(findings.snapshot(s)))
 
     def test_a_missed_window_upgraded_nothing_and_knows_no_more(self) -> None:
-        last = verdict.close(State(), NOW, WINDOW).last
+        last = outcome.close(State(), NOW, WINDOW).last
         self.assertEqual((last.outcome, last.upgraded, last.kept, last.pending),
                          ("missed", 0, None, None))
 
@@ -203,7 +203,7 @@ class Host(unittest.TestCase):
             record = told(finished=0, outcome="", phase="commit", committed=committed,
                           upgraded_count=number, kept_count=2, pending=number).record
             assert record is not None
-            last = verdict.interrupted(State(window=WINDOW), record, NOW).last
+            last = outcome.interrupted(State(window=WINDOW), record, NOW).last
             self.assertEqual((last.upgraded, last.kept, last.pending), (number, 2, number))
 
     def test_an_outcome_of_a_later_root_is_shown_and_a_warning_and_the_rest_is_kept(self) -> None:
@@ -211,12 +211,12 @@ class Host(unittest.TestCase):
             reply = told(outcome=word, upgraded_count=900, kept_count=1, pending=2)
             self.assertIn(word, reply.newer)
             s = situation(reply)
-            shot = condition.snapshot(s)
+            shot = findings.snapshot(s)
             found = statusline.judge(json.loads(views.status(shot)))
             self.assertEqual((shot.healthy, found.code), (True, 1))
             self.assertIn('outcome="%s"} 1\n' % word, views.metrics(shot))
             self.assertIn(" r=%s u=900 k=1 p=2 " % word,
-                          useragent.write("1", "a", condition.token(s)))
+                          useragent.write("1", "a", findings.token(s)))
             for text in (statusline.line(found), views.health_text(shot), views.status(shot),
                          packages.text(reply.told)):    # type: ignore[arg-type]
                 self.assertIn(word, text)
@@ -230,15 +230,15 @@ class Host(unittest.TestCase):
     def test_a_reboot_word_of_a_later_root_is_shown_and_a_warning(self) -> None:
         for word in NEWER:
             s = situation(told(reboot=word, upgraded_count=1, kept_count=0))
-            shot = condition.snapshot(s)
+            shot = findings.snapshot(s)
             found = statusline.judge(json.loads(views.status(shot)))
             self.assertEqual((shot.healthy, found.code), (True, 1))
             self.assertIn('state="%s"} 1\n' % word, views.metrics(shot))
-            self.assertIn(" b=%s" % word, useragent.write("1", "a", condition.token(s)))
+            self.assertIn(" b=%s" % word, useragent.write("1", "a", findings.token(s)))
             self.assertIn(word, statusline.line(found))
 
     def test_a_status_of_a_later_daemon_that_thinks_all_is_well_is_a_warning(self) -> None:
-        good = json.loads(views.status(condition.snapshot(situation(told()))))
+        good = json.loads(views.status(findings.snapshot(situation(told()))))
         self.assertEqual(statusline.judge(good).code, 0)
         for key, name in (("last_run", "outcome"), ("reboot", "state")):
             for word in NEWER + ("\x1b[31m" * 99,):

@@ -21,15 +21,15 @@ from typing import Tuple
 from unittest import mock
 
 from qualvosec import log
-from qualvosec.client import acceptance
 from qualvosec.client import config as configuration
 from qualvosec.client import daemon
-from qualvosec.client import fetchreply
 from qualvosec.client import once
-from qualvosec.client import plan
-from qualvosec.client import state as states
-from qualvosec.client import statusline
-from qualvosec.client.state import State
+from qualvosec.client.decide import state as states
+from qualvosec.client.decide.state import State
+from qualvosec.client.fetch import inforce
+from qualvosec.client.fetch import line as fetchreply
+from qualvosec.client.root import plan
+from qualvosec.client.tell import statusline
 from qualvosec.manifest.policy import Policy
 
 from tests import DATA
@@ -44,14 +44,15 @@ LAUNCH = """
 import os, sys
 sys.path[:0] = [%(lib)r]
 from qualvosec import paths
-from qualvosec.client import acceptance, rootcall
+from qualvosec.client.fetch import inforce
+from qualvosec.client.root import call
 paths.CONFIG_DIR = %(folder)r
-rootcall._TOOLS = {"sudo": (%(folder)r + "/sudo",), "doas": ()}
-acceptance.fetch_argv = lambda: [sys.executable, "-IS", %(folder)r + "/fetch.py"]
-look = ("import sys; sys.path[:0] = [%(lib)r]; from qualvosec.client import rivals; "
-        "rivals.main(%(folder)r + '/root')")
+call._TOOLS = {"sudo": (%(folder)r + "/sudo",), "doas": ()}
+inforce.fetch_argv = lambda: [sys.executable, "-IS", %(folder)r + "/fetch.py"]
+look = ("import sys; sys.path[:0] = [%(lib)r]; from qualvosec.client.rivals import look; "
+        "look.main(%(folder)r + '/root')")
 if len(sys.argv) > 3:
-    from qualvosec.client import rivals
+    from qualvosec.client.rivals import look as rivals
     rivals.look.__defaults__ = (%(folder)r + "/root",)
     from qualvosec.client.commands import main
 else:
@@ -405,7 +406,7 @@ class Once(DaemonCase):
         self.configure(allowed_signers="/etc/signers", audience="plant-a")
         self.edge.publish(Policy(patch=False), serial=7, signature="good")
         self.run_once("once")
-        with mock.patch.object(acceptance, "fetch_argv", self.edge.fetch_argv):
+        with mock.patch.object(inforce, "fetch_argv", self.edge.fetch_argv):
             # As --dry-run does before it lists packages, which takes its time.
             once.fetch(configuration.read(self.path("q.conf")), "web01.example.org")
         self.run_once("policy", "--manifest", "http://127.0.0.1:2/other.yaml")
@@ -420,7 +421,7 @@ class Once(DaemonCase):
     def decision(self) -> str:
         """Return what --dry-run decides, without the list of packages, which takes its time."""
         said = io.StringIO()
-        with mock.patch.object(acceptance, "fetch_argv", self.edge.fetch_argv), \
+        with mock.patch.object(inforce, "fetch_argv", self.edge.fetch_argv), \
                 mock.patch.object(plan, "ask", side_effect=plan.PlanError("not now")), \
                 mock.patch.object(once.sys, "stdout", said):
             once.dry_run(configuration.read(self.path("q.conf")))

@@ -12,8 +12,8 @@ import unittest
 from typing import Dict
 from unittest import mock
 
-from qualvosec.admin import accesslog
-from qualvosec.admin import overview
+from qualvosec.admin.fleet import accesslog
+from qualvosec.admin.fleet import overview
 from qualvosec.manifest import document
 from qualvosec.manifest import window
 

@@ -22,16 +22,16 @@ from unittest import mock
 
 from qualvosec import log
 from qualvosec import paths
-from qualvosec.admin import signing
-from qualvosec.client import acceptance
-from qualvosec.client import packages
-from qualvosec.client import state as states
-from qualvosec.client import verdict
-from qualvosec.client.acceptance import Accepted
-from qualvosec.client.fetchreply import Reply
-from qualvosec.client.record import record_from_json
-from qualvosec.client.state import Result
-from qualvosec.client.state import State
+from qualvosec.admin.edit import signing
+from qualvosec.client.decide import outcome
+from qualvosec.client.decide import state as states
+from qualvosec.client.decide.state import Result
+from qualvosec.client.decide.state import State
+from qualvosec.client.fetch import inforce
+from qualvosec.client.fetch.inforce import Accepted
+from qualvosec.client.fetch.line import Reply
+from qualvosec.client.root.record import record_from_json
+from qualvosec.client.tell import packages
 from qualvosec.helper import record as records
 from qualvosec.helper import request as requests
 from qualvosec.manifest.policy import Policy
@@ -120,7 +120,7 @@ class Case(unittest.TestCase):
 
     def policy(self) -> Accepted:
         config = SimpleNamespace(state_dir=self.folder, url=CONFIG.url)
-        found = acceptance.peek(config, samples.ACCEPTED["fqdn"])    # type: ignore[arg-type]
+        found = inforce.peek(config, samples.ACCEPTED["fqdn"])    # type: ignore[arg-type]
         assert found is not None
         return found
 
@@ -201,7 +201,7 @@ class Read(Case):
                     found = self.policy()
                     self.assertEqual(found, expected(Accepted, samples.ACCEPTED, dict(
                         raw, answer=answer), answer=answer))
-                    view = acceptance.view_of(found, CONFIG, found.fqdn, "", found.accepted + 60)
+                    view = inforce.view_of(found, CONFIG, found.fqdn, "", found.accepted + 60)
                     self.assertEqual((view.policy, view.why), (answer.policy, "" if answer.policy
                                                                else "invalid"))
         self.assertEqual(self.told, [])
@@ -236,11 +236,11 @@ class Read(Case):
             self.put("run.json", content("658c00e", "run.json"))
             wire = json.loads(json.dumps(records.to_json(self.run_state().record)))
             record = record_from_json(dict(wire, op="repair"))
-            self.assertTrue(verdict.is_known(self.state(), record), commit)
+            self.assertTrue(outcome.is_known(self.state(), record), commit)
             for change in ({"accepted": 1795486512}, {"accepted": 17954865110}, {"op": "upgrade"},
                            {"window": samples.BEFORE}):
                 other = record_from_json(dict(wire, **dict({"op": "repair"}, **change)))
-                self.assertFalse(verdict.is_known(self.state(), other), (commit, change))
+                self.assertFalse(outcome.is_known(self.state(), other), (commit, change))
 
     def test_what_was_signed_last_and_the_packages_of_the_last_run(self) -> None:
         for commit in having("patch.yaml.signed"):
@@ -280,7 +280,7 @@ class Read(Case):
         self.put_all("658c00e", strangers=True)
         found = self.policy()
         self.assertTrue(found.newer)
-        view = acceptance.view_of(found, CONFIG, found.fqdn, "", found.accepted + 60)
+        view = inforce.view_of(found, CONFIG, found.fqdn, "", found.accepted + 60)
         self.assertEqual(view.why, "unknown")
         self.assertIn("waiting for the server", view.detail)
         self.assertIn("unknown_to_us", view.detail)
@@ -301,9 +301,9 @@ class Ask(Case):
             fetch_interval=CONFIG.fetch_interval, allowed_signers="/etc/signers", audience="",
             ca_file="", client_cert="", client_key="", proxy="", reports=lambda: False)
         signers = samples.ACCEPTED["signers"]
-        with mock.patch.object(acceptance, "_signers", lambda config: signers), \
-                mock.patch.object(acceptance, "Child") as child:
-            one = acceptance.Acceptance(config, samples.ACCEPTED["fqdn"],   # type: ignore[arg-type]
+        with mock.patch.object(inforce, "_signers", lambda config: signers), \
+                mock.patch.object(inforce, "Child") as child:
+            one = inforce.Acceptance(config, samples.ACCEPTED["fqdn"],   # type: ignore[arg-type]
                                         mock.Mock(), 1795480100)
             at_once = one.due(1795480100, State())
             one.start(1795480100, mock.Mock())

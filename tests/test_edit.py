@@ -6,9 +6,9 @@ import random
 import unittest
 
 from qualvosec import yamlsubset
-from qualvosec.manifest import edit
 from qualvosec.manifest import entrytext
 from qualvosec.manifest import window
+from qualvosec.manifest.edit import spans
 from qualvosec.manifest.entrytext import EditError
 
 from tests import manifest_mutations
@@ -32,15 +32,15 @@ FLEET = text("# the fleet", "a.b:   # first", "  patch: false", "", "# about c",
 
 
 def added(data, name="new.b", fields=None):
-    return edit.add(edit.read(data), {name: fields or FIELDS}, TODAY).data
+    return spans.add(spans.read(data), {name: fields or FIELDS}, TODAY).data
 
 
 def removed(data, *names, **options):
-    return edit.remove(edit.read(data), names, TODAY, **options).data
+    return spans.remove(spans.read(data), names, TODAY, **options).data
 
 
 def changed(data, name, **fields):
-    return edit.change(edit.read(data), {name: fields}, TODAY).data
+    return spans.change(spans.read(data), {name: fields}, TODAY).data
 
 
 class Case(unittest.TestCase):
@@ -90,7 +90,7 @@ class AddTest(Case):
         self.assertIn(b"\n  packages_whitelist:\n    - package000\n    - package001\n", data)
 
     def test_a_thousand_hosts_are_one_edit(self):
-        found = edit.add(edit.read(FLEET), {"h%d.b" % number: FIELDS for number in range(1000)},
+        found = spans.add(spans.read(FLEET), {"h%d.b" % number: FIELDS for number in range(1000)},
                          TODAY)
         self.assertEqual((len(found.spans), len(found.hosts)), (1, 1000))
         self.assertEqual(len(yamlsubset.load(found.data)), 1002)
@@ -100,13 +100,13 @@ class AddTest(Case):
             self.refused("%s: is in the manifest already, on line 2" % name, added, FLEET, name)
 
     def test_one_bad_name_refuses_all(self):
-        self.refused("a_b.c: 'a_b' is not a part", edit.add, edit.read(FLEET),
+        self.refused("a_b.c: 'a_b' is not a part", spans.add, spans.read(FLEET),
                      {"good.b": FIELDS, "a_b.c": FIELDS}, TODAY)
         for name in ("", ".groups", "*.b", "a b", "a\nb", "a..b", "x" * 64):
             self.refused("write the full name of a host", added, FLEET, name)
 
     def test_of_many_refused_hosts_some_are_named_and_all_counted(self):
-        self.refused("and 7 more", edit.add, edit.read(FLEET),
+        self.refused("and 7 more", spans.add, spans.read(FLEET),
                      {"h_%d" % number: FIELDS for number in range(12)}, TODAY)
 
 
@@ -145,7 +145,7 @@ class RemoveTest(Case):
         self.refused("would be empty", removed, b"a.b:\n  patch: false\n", "a.b")
 
     def test_no_host_left_is_told(self):
-        found = edit.remove(edit.read(b".defaults:\n  splay: 5\na.b:\n  patch: false\n"),
+        found = spans.remove(spans.read(b".defaults:\n  splay: 5\na.b:\n  patch: false\n"),
                             ["a.b"], TODAY)
         self.assertEqual(found.data, b".defaults:\n  splay: 5\n")
         self.assertIn("no host is left", found.notes[0])
@@ -207,7 +207,7 @@ class ChangeTest(Case):
                                  packages_blacklist=["vim", "curl"]).replace(b"\n", b"\r\n"))
 
     def test_what_is_so_already_changes_nothing(self):
-        found = edit.change(edit.read(FLEET), {"c.d": {"hour": 3, "weekday": [1, 2],
+        found = spans.change(spans.read(FLEET), {"c.d": {"hour": 3, "weekday": [1, 2],
                                                        "splay": None}}, TODAY)
         self.assertEqual((found.data, found.spans, found.hosts), (FLEET, (), ()))
 
@@ -239,14 +239,14 @@ class FaultTest(Case):
 
     def test_faults_that_stay_are_told(self):
         data = FLEET + b".defaults:\n  hour: x\n"
-        for found in (edit.change(edit.read(data), {"c.d": {"hour": 4}}, TODAY),
-                      edit.add(edit.read(data), {"new.b": {"patch": False}}, TODAY)):
+        for found in (spans.change(spans.read(data), {"c.d": {"hour": 4}}, TODAY),
+                      spans.add(spans.read(data), {"new.b": {"patch": False}}, TODAY)):
             self.assertEqual(found.notes, ("the manifest: 1 older fault in these hosts or in "
                                            "sections they may use: see qualvosec-admin check",))
 
     def test_a_new_warning_is_told(self):
         data = FLEET + b".groups:\n  production:\n    splay: 5\n"
-        found = edit.change(edit.read(data), {"c.d": {"group_membership": ["producton"]}}, TODAY)
+        found = spans.change(spans.read(data), {"c.d": {"group_membership": ["producton"]}}, TODAY)
         self.assertIn("did you mean production?", found.notes[0])
 
     def test_a_file_that_does_not_parse_is_not_edited_and_the_place_named(self):
@@ -266,7 +266,7 @@ class SerialTest(Case):
         for old, new in ((2026112301, 2026112401), (2026112401, 2026112402),
                          (2026112499, 2026112500), (2027010101, 2027010102), (5, 6),
                          (20261123, 20261124), (9999999999, 10000000000)):
-            self.assertEqual(edit.next_serial(old, TODAY), new)
+            self.assertEqual(spans.next_serial(old, TODAY), new)
 
     def test_an_edit_that_changes_nothing_leaves_the_serial(self):
         data = b".manifest:\n  serial: 7\n" + FLEET
@@ -301,7 +301,7 @@ class FuzzTest(Case):
             if rng.random() < 0.1 and not data.startswith(b"\xef\xbb\xbf"):
                 data = b"\xef\xbb\xbf" + data
             try:
-                return data, edit.read(data)
+                return data, spans.read(data)
             except EditError:
                 continue
 
@@ -346,12 +346,12 @@ class FuzzTest(Case):
         kind = rng.choice(["add", "remove", "change", "change"])
         hosts = list(source.known.values()) or ["a.b"]
         if kind == "add":
-            found = edit.add(source, {"new%d.b" % number: {
+            found = spans.add(source, {"new%d.b" % number: {
                 "patch": False, "x-a": self.value(rng)} for number in range(rng.randrange(1, 4))},
                 TODAY)
             self.add_and_remove(data, source, found)
         elif kind == "remove":
-            found = edit.remove(source, rng.sample(hosts, rng.randrange(1, len(hosts) + 1)), TODAY,
+            found = spans.remove(source, rng.sample(hosts, rng.randrange(1, len(hosts) + 1)), TODAY,
                                 rng.random() < 0.3)
         else:
             name = rng.choice(hosts)
@@ -359,7 +359,7 @@ class FuzzTest(Case):
                 source.root.get(name), dict) else []
             field = rng.choice(["x-note", "minute"] + fields)
             value = rng.randrange(7) if field in ("weekday", "hour", "minute") else self.value(rng)
-            found = edit.change(source, {name: {field: value}}, TODAY)
+            found = spans.change(source, {name: {field: value}}, TODAY)
             self.set_and_set_back(data, source, found, name, field)
         self.verify(data, source, found)
         done[kind] += 1
@@ -370,7 +370,7 @@ class FuzzTest(Case):
     def add_and_remove(self, data, source, found):
         if not source.root:
             return
-        back = edit.remove(edit.read(found.data), found.hosts, TODAY).data
+        back = spans.remove(spans.read(found.data), found.hosts, TODAY).data
         ended = data if data.endswith(b"\n") or not source.body else (
             data + entrytext.line_end(data))
         self.assertEqual(self.without_serial(back), self.without_serial(ended))
@@ -380,8 +380,8 @@ class FuzzTest(Case):
         old = fields.get(field)
         if not found.spans or (field in fields and (old is None or isinstance(old, (list, dict)))):
             return
-        again = edit.read(found.data)
-        back = self.without_serial(edit.change(again, {name: {field: old}}, TODAY).data)
+        again = spans.read(found.data)
+        back = self.without_serial(spans.change(again, {name: {field: old}}, TODAY).data)
         expected = self.without_serial(data)
         if field not in fields:
             self.assertIn(back, (expected, expected + entrytext.line_end(data)))
@@ -396,7 +396,7 @@ class FuzzTest(Case):
 
     def written(self, source, name, field):
         """How a value that stands in its key's line is written."""
-        for line in edit._entry(source, name).split(b"\n")[1:]:
+        for line in spans._entry(source, name).split(b"\n")[1:]:
             text = line.rstrip(b"\r").decode("utf-8")
             if field in text and yamlsubset.read_line(text).key == field:
                 start, end = entrytext._value_span(text)
@@ -407,7 +407,7 @@ class FuzzTest(Case):
         seed = 7
         rng = random.Random(seed)
         data = manifest_samples.manifest(60, seed)
-        source = edit.read(data)
+        source = spans.read(data)
         tried = 0
         for name, entry in source.root.items():
             for field, old in entry.items() if name in source.known else ():
@@ -416,10 +416,10 @@ class FuzzTest(Case):
                 usual = {"patch": not old, "reboot": old is not True}
                 new = usual.get(field, "x") if isinstance(old, (bool, str)) else (old + 1) % 7
                 with self.subTest(seed=seed, name=name, field=field):
-                    there = edit.change(source, {name: {field: new}}, TODAY)
+                    there = spans.change(source, {name: {field: new}}, TODAY)
                     if not there.spans:
                         continue
-                    back = edit.change(edit.read(there.data), {name: {field: old}}, TODAY)
+                    back = spans.change(spans.read(there.data), {name: {field: old}}, TODAY)
                     self.assertEqual(self.without_serial(back.data), self.without_serial(data))
                     self.verify(data, source, there)
                     tried += 1

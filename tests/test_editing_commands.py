@@ -15,10 +15,10 @@ from unittest import mock
 
 from qualvosec import files
 from qualvosec.admin import commands
-from qualvosec.admin import fieldwords
-from qualvosec.admin import spandiff
+from qualvosec.admin.edit import diff
+from qualvosec.admin.edit import words as fieldwords
 from qualvosec.admin.terminal import UsageError
-from qualvosec.manifest import edit
+from qualvosec.manifest.edit import spans
 
 from tests import manifest_mutations
 from tests.test_admin_commands import Case
@@ -117,7 +117,7 @@ new.example.org:
         with self.stdin("# all\n\n" + names + "H7.b.\n"):
             code, out, err = self.edit("add", "-", "first.b", *TIMED)
         self.assertEqual((code, out), (0, "added 1001 hosts: %s\n" % self.path), err)
-        root = edit.read(self.content().encode("utf-8")).root
+        root = spans.read(self.content().encode("utf-8")).root
         self.assertEqual(list(root)[3:], ["h%d.b" % number for number in range(1000)] + ["first.b"])
 
     def test_an_existing_host_is_refused_and_so_are_all_that_come_with_it(self):
@@ -310,8 +310,8 @@ class FileTest(EditingCase):
     def test_a_lock_that_stays_held_ends_in_an_error(self):
         held = files.lock_file(os.path.join(self.folder, ".patch.yaml.lock"))
         self.addCleanup(os.close, held)
-        with mock.patch("qualvosec.admin.turns.SHORT_WAIT_S", 0.0), \
-                mock.patch("qualvosec.admin.turns.LOCK_WAIT_S", 0.0):
+        with mock.patch("qualvosec.admin.edit.lock.SHORT_WAIT_S", 0.0), \
+                mock.patch("qualvosec.admin.edit.lock.LOCK_WAIT_S", 0.0):
             code, out, err = self.edit("add", "a.b", *TIMED)
         self.assertEqual((code, out), (1, ""))
         self.assertIn("another edit has held the lock", err)
@@ -381,8 +381,8 @@ class DryRunTest(EditingCase):
             for extra in range(rng.randrange(20)):
                 lines[len(lines):] = ["h%d.b:" % extra, "  patch: false"] + [""] * rng.randrange(2)
             data = ("\n".join(lines) + rng.choice(["\n", ""])).encode("utf-8")
-            found = self.random_edit(rng, edit.read(data))
-            text = spandiff.unified("patch.yaml", data, found.spans)
+            found = self.random_edit(rng, spans.read(data))
+            text = diff.unified("patch.yaml", data, found.spans)
             with self.subTest(number=number, data=data):
                 self.assertEqual(applied(data, text), found.data)
                 if program and tried < 10:
@@ -395,11 +395,11 @@ class DryRunTest(EditingCase):
         kind = rng.randrange(3)
         if kind == 0:
             fields = {"x-n": "a", "minute": 1, "patch": rng.random() < 0.5, "splay": None}
-            return edit.change(source, {name: dict(fields, weekday=0, hour=0)
+            return spans.change(source, {name: dict(fields, weekday=0, hour=0)
                                         for name in hosts}, 740000)
         if kind == 1 and len(hosts) < len(source.known):
-            return edit.remove(source, hosts, 740000, rng.random() < 0.5)
-        return edit.add(source, {"a.b": {"patch": False}, "c.d": {"patch": False}}, 740000)
+            return spans.remove(source, hosts, 740000, rng.random() < 0.5)
+        return spans.add(source, {"a.b": {"patch": False}, "c.d": {"patch": False}}, 740000)
 
     def patched(self, program, data, text):
         path = self.write("old", data)
@@ -447,7 +447,7 @@ class ParallelTest(EditingCase):
                     os._exit(code)
             children.append(child)
         self.assertEqual({os.waitpid(child, 0)[1] for child in children}, {0})
-        hosts = edit.read(self.content().encode("utf-8")).known
+        hosts = spans.read(self.content().encode("utf-8")).known
         self.assertEqual(sorted(hosts), sorted(["web01.example.org", "web02.example.org"]
                                                + ["h%d.b" % number for number in range(50)]))
         self.assertTrue(self.content().startswith(FLEET))

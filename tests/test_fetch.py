@@ -14,10 +14,10 @@ from typing import List
 from unittest import mock
 
 from qualvosec import download
-from qualvosec.client import fetch
-from qualvosec.client import fetchreply
-from qualvosec.client.fetchreply import Reply
-from qualvosec.client.fetchreply import Request
+from qualvosec.client.fetch import child as fetch
+from qualvosec.client.fetch import line as fetchreply
+from qualvosec.client.fetch.line import Reply
+from qualvosec.client.fetch.line import Request
 from qualvosec.manifest import signature
 from qualvosec.manifest.policy import Policy
 
@@ -33,8 +33,8 @@ AUTHORITY = os.path.join(DATA, "tls", "ca.pem")
 HOST = "web01.example.org"
 ENTRY = b"web01.example.org:\n  patch: true\n  weekday: 1\n  hour: 3\n"
 POLICY = Policy(patch=True, weekdays=(1,), hour=3)
-CODE = "import sys; sys.path.insert(0, %r); from qualvosec.client import fetch; " % LIB
-CHILD = [sys.executable, "-IBS", "-c", CODE + "sys.exit(fetch.main())"]
+CODE = "import sys; sys.path.insert(0, %r); from qualvosec.client.fetch import child; " % LIB
+CHILD = [sys.executable, "-IBS", "-c", CODE + "sys.exit(child.main())"]
 
 
 class Server:

@@ -10,9 +10,9 @@ from typing import Dict
 from typing import List
 from typing import Tuple
 
-from qualvosec.client import fetchreply
-from qualvosec.client.fetchreply import LineError
-from qualvosec.client.fetchreply import Reply
+from qualvosec.client.fetch import line as fetchreply
+from qualvosec.client.fetch.line import LineError
+from qualvosec.client.fetch.line import Reply
 from qualvosec.manifest import policy as policies
 from qualvosec.manifest.policy import Policy
 
@@ -173,11 +173,11 @@ class Requests(unittest.TestCase):
 
 class Resident(unittest.TestCase):
     def test_module_brings_neither_network_nor_yaml_into_the_daemon(self) -> None:
-        code = ("import sys; sys.path.insert(0, %r); import qualvosec.client.fetchreply,"
-                "qualvosec.client.health; print(' '.join(sys.modules))" % LIB)
+        code = ("import sys; sys.path.insert(0, %r); import qualvosec.client.fetch.line,"
+                "qualvosec.client.tell.health; print(' '.join(sys.modules))" % LIB)
         done = subprocess.Popen([sys.executable, "-IBS", "-c", code], stdout=subprocess.PIPE)
         modules = set(done.communicate()[0].decode().split())
-        self.assertIn("qualvosec.client.fetchreply", modules)
+        self.assertIn("qualvosec.client.fetch.line", modules)
         for name in ("ssl", "urllib", "urllib.request", "http", "http.client", "email", "hashlib",
                      "tempfile", "argparse", "random", "shutil", "pathlib",
                      "qualvosec.yamlsubset", "qualvosec.download"):

@@ -8,11 +8,11 @@ from typing import Dict
 from typing import Optional
 from typing import Tuple
 
-from qualvosec.client import gates
-from qualvosec.client.outlook import Facts
-from qualvosec.client.outlook import View
-from qualvosec.client.state import Result
-from qualvosec.client.state import State
+from qualvosec.client.decide import gates
+from qualvosec.client.decide.ahead import Facts
+from qualvosec.client.decide.ahead import View
+from qualvosec.client.decide.state import Result
+from qualvosec.client.decide.state import State
 from qualvosec.manifest import window
 from qualvosec.manifest.policy import Policy
 

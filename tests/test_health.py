@@ -15,8 +15,8 @@ from typing import List
 from typing import Optional
 from typing import Tuple
 
-from qualvosec.client import health
-from qualvosec.client.snapshot import Snapshot
+from qualvosec.client.tell import health
+from qualvosec.client.tell.status import Snapshot
 from qualvosec.manifest import policy as policies
 from qualvosec.manifest.policy import Policy
 

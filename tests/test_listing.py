@@ -17,10 +17,11 @@ from unittest import mock
 
 from qualvosec import download
 from qualvosec.admin import commands
-from qualvosec.admin import config
-from qualvosec.admin import facts
-from qualvosec.admin import overview
+from qualvosec.admin import settings as config
 from qualvosec.admin import source
+from qualvosec.admin.fleet import facts
+from qualvosec.admin.fleet import gather
+from qualvosec.admin.fleet import overview
 
 from tests import LIB
 from tests import fleet_samples
@@ -198,8 +199,8 @@ class ListTest(FleetCase):
     def list_usual(self, *names):
         """List with these files in the place of the usual logs, without --log."""
         usual = tuple(os.path.join(self.folder, name) for name in names)
-        settings = config.Config(manifest=self.manifest, log_file_path=usual)
-        with mock.patch.object(config, "USUAL_LOGS", usual), \
+        settings = config.Settings(manifest=self.manifest, log_file_path=usual)
+        with mock.patch.object(gather, "USUAL_LOGS", usual), \
                 mock.patch.object(source, "settings", lambda options: settings):
             return self.run_admin("list", "--format", "csv")
 

@@ -10,12 +10,12 @@ from typing import Any
 from typing import Callable
 from unittest import mock
 
-from qualvosec.client import acceptance
-from qualvosec.client import condition
-from qualvosec.client import loop
-from qualvosec.client import rootcall
+from qualvosec.client import engine as loop
 from qualvosec.client.config import Config
-from qualvosec.client.loop import Engine
+from qualvosec.client.engine import Engine
+from qualvosec.client.fetch import inforce
+from qualvosec.client.root import call
+from qualvosec.client.tell import findings
 from qualvosec.manifest import window
 from qualvosec.manifest.policy import Policy
 
@@ -37,9 +37,9 @@ class EngineCase(unittest.TestCase):
         os.mkdir(self.config_dir)
         self.config = Config("q.conf", "http://127.0.0.1:1", fqdn=NAME, state_dir=self.state_dir)
         self.said: "list[str]" = []
-        for patch in (mock.patch.object(rootcall, "_TOOLS", {"sudo": (self.edge.sudo,),
+        for patch in (mock.patch.object(call, "_TOOLS", {"sudo": (self.edge.sudo,),
                                                              "doas": ()}),
-                      mock.patch.object(acceptance, "fetch_argv", self.edge.fetch_argv),
+                      mock.patch.object(inforce, "fetch_argv", self.edge.fetch_argv),
                       logged.into(self.said)):
             patch.start()
             self.addCleanup(patch.stop)
@@ -71,9 +71,9 @@ class EngineCase(unittest.TestCase):
         return Policy(patch=True, weekdays=(then.tm_wday,), hour=then.tm_hour,
                       minute=then.tm_min, duration=60)._replace(**fields)
 
-    def until(self, engine: Engine, condition: Callable[[], object]) -> None:
+    def until(self, engine: Engine, findings: Callable[[], object]) -> None:
         end = time.monotonic() + 20
-        while not condition():
+        while not findings():
             self.assertLess(time.monotonic(), end, "%r %r" % (engine.action, self.said))
             engine.tick()
             for key, mask in self.selector.select(0.05):
@@ -103,7 +103,7 @@ class Runs(EngineCase):
         self.settled(engine)
         calls = self.edge.calls("upgrade")
         self.assertEqual(len(calls), 1)
-        self.assertEqual(calls[0]["argv"], ["-n", rootcall.helper_path()])
+        self.assertEqual(calls[0]["argv"], ["-n", call.helper_path()])
         self.assertEqual(calls[0]["env"].keys() - {"LC_CTYPE"}, {"PATH", "LC_ALL", "HOME"})
         request = calls[0]["request"]
         closes = window.opens_of(name) + 3600
@@ -291,7 +291,7 @@ class Faults(EngineCase):
         shown = engine.snapshot()
         self.assertFalse(shown.healthy)
         self.assertIn("this host cannot be patched: " + why, shown.reasons)
-        self.assertEqual(condition.token(engine.situation(int(time.time()))).health, "unsupported")
+        self.assertEqual(findings.token(engine.situation(int(time.time()))).health, "unsupported")
         self.edge.publish(Policy())
         engine.fetch_now()
         self.until(engine, lambda: engine.snapshot().healthy)

@@ -19,9 +19,9 @@ from qualvosec import ini
 from qualvosec import log
 from qualvosec import paths
 from qualvosec.admin import commands as admin_commands
-from qualvosec.admin import config as admin
-from qualvosec.admin import facts
-from qualvosec.admin import overview
+from qualvosec.admin import settings as admin
+from qualvosec.admin.fleet import facts
+from qualvosec.admin.fleet import overview
 from qualvosec.client import commands as client_commands
 from qualvosec.client import config as client
 from qualvosec.client import daemon
@@ -206,7 +206,7 @@ class Keys(unittest.TestCase):
         return [("qualvosec.conf.5", "KEYS", client.KEYS, client.Config("", ""), "qualvosec.conf"),
                 ("qualvosec-helper.8", "CONFIGURATION", helper.Config._fields, helper.Config(),
                  "helper.conf"),
-                ("qualvosec-admin.8", "CONFIGURATION", admin.KEYS, admin.Config(),
+                ("qualvosec-admin.8", "CONFIGURATION", admin.KEYS, admin.Settings(),
                  "qualvosec_admin.conf"),
                 ("qualvosec-server.8", "CONFIGURATION", server.KEYS, server.Config(),
                  "qualvosec_server.conf")]

@@ -12,7 +12,7 @@ import unittest
 from typing import List
 
 from qualvosec.admin import commands as admin_commands
-from qualvosec.admin import config as admin
+from qualvosec.admin import settings as admin
 from qualvosec.client import config as client
 from qualvosec.manifest import document
 from qualvosec.server import config as server

@@ -4,9 +4,9 @@
 import unittest
 from typing import Any
 
-from qualvosec.client import outlook
-from qualvosec.client.outlook import View
-from qualvosec.client.state import State
+from qualvosec.client.decide import ahead
+from qualvosec.client.decide.ahead import View
+from qualvosec.client.decide.state import State
 from qualvosec.manifest import window
 from qualvosec.manifest.policy import Policy
 from qualvosec.manifest.policy import schedule_key
@@ -28,21 +28,21 @@ def settled(**fields: Any) -> State:
 class OutlookTest(unittest.TestCase):
     def test_the_next_start_is_one_that_was_not_used(self) -> None:
         state = settled(consumed=((OPENS + WEEK, CLOSES + WEEK),))
-        found = outlook.next_start(view(), state, OPENS)
+        found = ahead.next_start(view(), state, OPENS)
         assert found is not None
         self.assertEqual(found.opens, OPENS + 2 * WEEK)
-        self.assertIsNone(outlook.next_start(view(None, "unlisted"), state, OPENS))
+        self.assertIsNone(ahead.next_start(view(None, "unlisted"), state, OPENS))
 
     def test_a_window_is_open_until_it_closes_or_catch_up_ends_or_it_was_used(self) -> None:
         late = POLICY._replace(catch_up=2)
         for policy, now, found in ((POLICY, OPENS - 1, False), (POLICY, OPENS, True),
                                    (POLICY, CLOSES - 1, True), (POLICY, CLOSES, False),
                                    (late, CLOSES + 7199, True), (late, CLOSES + 7200, False)):
-            opening = outlook.open_window(view(policy), settled(), now)
+            opening = ahead.open_window(view(policy), settled(), now)
             self.assertEqual(opening is not None, found, now - OPENS)
         used = settled(consumed=((OPENS, CLOSES),))
-        self.assertIsNone(outlook.open_window(view(), used, OPENS + 60))
-        self.assertIsNone(outlook.open_window(view(None, "unlisted"), settled(), OPENS))
+        self.assertIsNone(ahead.open_window(view(), used, OPENS + 60))
+        self.assertIsNone(ahead.open_window(view(None, "unlisted"), settled(), OPENS))
 
     def test_a_window_that_was_waited_for_ends_when_the_next_one_opens(self) -> None:
         late = view(POLICY._replace(catch_up=168))
@@ -60,23 +60,23 @@ class OutlookTest(unittest.TestCase):
                 (waited._replace(awaited=(opening.id, opening.closes)), (), ""),
                 # Of another schedule, or of rules of the zone that have changed.
                 (waited._replace(awaited=("20261123T0215Z", OPENS - 82800)), (), "")):
-            self.assertEqual(outlook.superseded(late, state, opening, done), name, state)
-        self.assertEqual(outlook.superseded(view(None, "unlisted"), waited, opening), "")
+            self.assertEqual(ahead.superseded(late, state, opening, done), name, state)
+        self.assertEqual(ahead.superseded(view(None, "unlisted"), waited, opening), "")
 
     def test_overdue_after_two_windows_without_success(self) -> None:
         state = settled(success=OPENS, since=OPENS - WEEK)
-        self.assertFalse(outlook.overdue(view(), state, CLOSES + 2 * WEEK - 1))
-        self.assertTrue(outlook.overdue(view(), state, CLOSES + 2 * WEEK))
-        self.assertTrue(outlook.overdue(view(), state._replace(failures=2), OPENS))
-        self.assertFalse(outlook.overdue(view(), State(), OPENS))
-        self.assertFalse(outlook.overdue(view(POLICY._replace(patch=False)), state, OPENS * 2))
+        self.assertFalse(ahead.overdue(view(), state, CLOSES + 2 * WEEK - 1))
+        self.assertTrue(ahead.overdue(view(), state, CLOSES + 2 * WEEK))
+        self.assertTrue(ahead.overdue(view(), state._replace(failures=2), OPENS))
+        self.assertFalse(ahead.overdue(view(), State(), OPENS))
+        self.assertFalse(ahead.overdue(view(POLICY._replace(patch=False)), state, OPENS * 2))
 
     def test_when_a_clock_is_plausible(self) -> None:
         for uptime, seen, dated, plausible in (
                 (10, 0, None, False), (10, 0, True, True), (901, OPENS, None, True),
                 (901, OPENS + 1, None, False), (901, OPENS + 1, True, True),
                 (901, OPENS, False, True), (900, 0, None, False)):
-            self.assertEqual(outlook.clock_plausible(OPENS, uptime, seen, dated), plausible)
+            self.assertEqual(ahead.clock_plausible(OPENS, uptime, seen, dated), plausible)
 
 
 if __name__ == "__main__":

@@ -4,10 +4,10 @@
 import calendar
 import unittest
 
-from qualvosec.admin import facts
-from qualvosec.admin import overview
-from qualvosec.admin.accesslog import Log
-from qualvosec.admin.accesslog import Seen
+from qualvosec.admin.fleet import facts
+from qualvosec.admin.fleet import overview
+from qualvosec.admin.fleet.accesslog import Log
+from qualvosec.admin.fleet.accesslog import Seen
 from qualvosec.manifest.policy import Policy
 from qualvosec.useragent import Sighting
 from qualvosec.useragent import Token

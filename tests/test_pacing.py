@@ -3,8 +3,8 @@
 
 import unittest
 
-from qualvosec.client import pacing
-from qualvosec.client.pacing import Pace
+from qualvosec.client.fetch import pace as pacing
+from qualvosec.client.fetch.pace import Pace
 
 NOW = 1795400000
 HOUR = 3600

@@ -8,10 +8,10 @@ import unittest
 from typing import Any
 
 from qualvosec import files
-from qualvosec.client import packages
-from qualvosec.client.record import Told
-from qualvosec.client.record import told_from_json
-from qualvosec.client.state import StateError
+from qualvosec.client.decide.state import StateError
+from qualvosec.client.root.record import Told
+from qualvosec.client.root.record import told_from_json
+from qualvosec.client.tell import packages
 
 from tests.fakes import RECORD
 

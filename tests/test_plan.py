@@ -6,7 +6,7 @@ import unittest
 from unittest import mock
 
 from qualvosec import command
-from qualvosec.client import plan
+from qualvosec.client.root import plan
 from qualvosec.manifest.policy import Policy
 
 PLAN = {"manager": "apt", "security": "known", "reboot": "due", "reboot_reasons": ["kernel 6.1"],

@@ -15,7 +15,7 @@ from typing import List
 from qualvosec import paths
 from qualvosec.admin import commands as admin
 from qualvosec.client import commands as client
-from qualvosec.client import snapshot
+from qualvosec.client.tell import status
 from qualvosec.manifest import policy as policies
 from qualvosec.manifest import schema
 from qualvosec.manifest.fields import FIELDS
@@ -138,7 +138,7 @@ class PolicyTest(unittest.TestCase):
             text, as_json = printed(client.main, words), printed(client.main, words + ["--json"])
             rows = printed(admin.main, ["show", "--manifest", manifest, "a.b"]).splitlines()[1:]
         policy = FULL._replace(weeks=(-1,))
-        told = json.loads(snapshot.status(snapshot.Snapshot(healthy=True, policy=policy)))["policy"]
+        told = json.loads(status.status(status.Snapshot(healthy=True, policy=policy)))["policy"]
         self.assertEqual(told, policies.values(policy))
         self.assertEqual(json.loads(as_json), dict(told, host="a.b"))
         lines = text.splitlines()[1:]

@@ -5,8 +5,8 @@ import json
 import random
 import unittest
 
-from qualvosec.client import rootcall
-from qualvosec.client.record import record_from_json
+from qualvosec.client.root import call
+from qualvosec.client.root.record import record_from_json
 from qualvosec.helper import front
 from qualvosec.helper import record as records
 from qualvosec.helper import request as requests
@@ -34,7 +34,7 @@ class Requests(unittest.TestCase):
                            ("upgrade", dict(chosen, **when)),
                            ("repair", when), ("reboot", when)):
             with self.subTest(op=op):
-                found = requests.parse(rootcall.request(op, **fields))  # type: ignore[arg-type]
+                found = requests.parse(call.request(op, **fields))  # type: ignore[arg-type]
                 self.assertEqual(found.op, op)
 
 
@@ -49,7 +49,7 @@ class Requests(unittest.TestCase):
             policy, faults, _ = schema.effective(
                 {"patch": False, "packages_blacklist": [word]}, schema.ABSENT, schema.ABSENT, "a.b")
             try:
-                requests.parse(rootcall.request("check", refresh=False, security_only=False,
+                requests.parse(call.request("check", refresh=False, security_only=False,
                                                 only=[], exclude=[word]))
                 taken = True
             except requests.RequestError:
@@ -87,7 +87,7 @@ class Records(unittest.TestCase):
         found = self.digest(state)
         self.assertEqual((found.upgraded, found.kept, found.done),  # type: ignore[attr-defined]
                          (900, 1, (WINDOW,)))
-        self.assertLess(len(json.dumps(through(state, False))), rootcall.MAX_REPLY)
+        self.assertLess(len(json.dumps(through(state, False))), call.MAX_REPLY)
 
     def test_older_windows_stay_known_as_done(self) -> None:
         state = accepted()

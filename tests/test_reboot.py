@@ -162,7 +162,7 @@ class Boots(Case):
         for said in ("{ sec = 1795400000, usec = 612345 } Mon Nov 23 02:13:20 2026\n",
                      "Mon Nov 23 02:13:20 2026\n"):
             self.assertEqual(system.boot_id(self.root, run), said.strip())
-            # The client tells these words from its own digits, see client/outlook.py.
+            # The client tells these words from its own digits, see client/decide/ahead.py.
             self.assertFalse(said.strip().isdigit())
 
 

@@ -16,8 +16,8 @@ from typing import List
 from unittest import mock
 
 from qualvosec import command
-from qualvosec.client import relay
-from qualvosec.client import rootcall
+from qualvosec.client.root import call as rootcall
+from qualvosec.client.root import relay
 from qualvosec.helper import process
 from qualvosec.helper.managers import base
 
@@ -27,8 +27,8 @@ from tests import ROOT
 HELPER = [sys.executable, "-IBS", os.path.join(ROOT, "bin", "qualvosec-helper")]
 START = """import sys
 sys.path[:0] = [%r]
-from qualvosec.client import relay, rootcall
-rootcall.SOCKET = %r
+from qualvosec.client.root import relay, call
+call.SOCKET = %r
 sys.exit(relay.main())
 """
 ECHO = "import sys; data = sys.stdin.buffer.read(); sys.stdout.buffer.write(data * %d)"

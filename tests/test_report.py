@@ -7,11 +7,11 @@ import html.parser
 import re
 import unittest
 
-from qualvosec.admin import facts
-from qualvosec.admin import formats
-from qualvosec.admin import report
-from qualvosec.admin.accesslog import Seen
-from qualvosec.admin.overview import Row
+from qualvosec.admin.fleet import facts
+from qualvosec.admin.fleet.accesslog import Seen
+from qualvosec.admin.fleet.overview import Row
+from qualvosec.admin.show import formats
+from qualvosec.admin.show import report
 from qualvosec.manifest.policy import Policy
 from qualvosec.useragent import Sighting
 from qualvosec.useragent import Token

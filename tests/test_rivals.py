@@ -9,11 +9,11 @@ import tempfile
 import unittest
 from typing import List
 
-from qualvosec.client import aptconf
-from qualvosec.client import commandline
-from qualvosec.client import rivals
-from qualvosec.client import timers
-from qualvosec.client.systemfiles import Tree
+from qualvosec.client.rivals import aptconf
+from qualvosec.client.rivals import look
+from qualvosec.client.rivals import shellwords
+from qualvosec.client.rivals import units
+from qualvosec.client.rivals.systemfiles import Tree
 
 from tests import DATA
 
@@ -60,8 +60,8 @@ class Case(unittest.TestCase):
     def mask(self, name: str) -> None:
         self.link("etc/systemd/system/" + name, "/dev/null")
 
-    def found(self) -> List[rivals.Rival]:
-        return rivals.look(self.root)
+    def found(self) -> List[look.Rival]:
+        return look.look(self.root)
 
     def off(self) -> List[str]:
         return [rival.off for rival in self.found()]
@@ -162,8 +162,8 @@ class Dnf(Case):
         self.timer("dnf-automatic", "/usr/bin/dnf-automatic /etc/dnf/automatic.conf --timer")
         self.configure("no")
         self.assertEqual([(rival.does, rival.kind) for rival in self.found()],
-                         [("only downloads updates", rivals.DOWNLOADS)])
-        self.assertEqual(rivals.warnings(self.found()), [])
+                         [("only downloads updates", look.DOWNLOADS)])
+        self.assertEqual(look.warnings(self.found()), [])
         self.configure("no", "no")
         self.assertEqual(self.found(), [])
 
@@ -183,7 +183,7 @@ class Dnf(Case):
         self.assertEqual(self.found(), [])
         self.write("usr/share/dnf5/dnf5-plugins/automatic.conf",
                    "[commands]\napply_updates = no\ndownload_updates = yes\n")
-        self.assertEqual([rival.kind for rival in self.found()], [rivals.DOWNLOADS])
+        self.assertEqual([rival.kind for rival in self.found()], [look.DOWNLOADS])
         self.write("etc/dnf/automatic.conf", "[commands]\napply_updates = True\n")
         self.assertEqual(self.off(), ["systemctl disable --now dnf5-automatic.timer"])
 
@@ -314,7 +314,7 @@ class Cron(Case):
 
 class CommandLines(unittest.TestCase):
     def installs(self, line: str) -> List[str]:
-        return [what for what in map(commandline.installs, commandline.commands(line)) if what]
+        return [what for what in map(shellwords.installs, shellwords.commands(line)) if what]
 
     def test_command_lines_are_told_apart(self) -> None:
         with open(os.path.join(DATA, "rivals", "commands.txt"), encoding="utf-8") as file:
@@ -327,7 +327,7 @@ class CommandLines(unittest.TestCase):
     def test_every_program_of_the_table_has_a_line_that_counts_and_one_that_does_not(self) -> None:
         with open(os.path.join(DATA, "rivals", "commands.txt"), encoding="utf-8") as file:
             text = file.read()
-        for program in commandline.TOOLS:
+        for program in shellwords.TOOLS:
             self.assertRegex(text, r"(?m)^%s( \S+)? \| .*\b%s\b" % (program, program))
             self.assertRegex(text, r"(?m)^- \| .*\b%s\b" % program)
 
@@ -387,8 +387,8 @@ class Systemd(Case):
     def test_an_empty_or_missing_unit_file_starts_nothing(self) -> None:
         self.timer("patch", "/usr/bin/dnf -y upgrade")
         self.write("etc/systemd/system/patch.timer", "")
-        self.assertFalse(timers.enabled(self.tree, "patch.timer"))
-        self.assertFalse(timers.enabled(self.tree, "nothing.timer"))
+        self.assertFalse(units.enabled(self.tree, "patch.timer"))
+        self.assertFalse(units.enabled(self.tree, "nothing.timer"))
         self.assertEqual(self.found(), [])
 
 
@@ -418,7 +418,7 @@ class Child(Case):
         self.write("etc/cron.d/a\x1b[31m", "@daily root pkg upgrade -y\n")
         out = io.StringIO()
         with contextlib.redirect_stdout(out):
-            self.assertEqual(rivals.main(self.root), 0)
+            self.assertEqual(look.main(self.root), 0)
         self.assertEqual(out.getvalue().count("\n"), 1)
         found = json.loads(out.getvalue())
         self.assertEqual(len(found), 1)

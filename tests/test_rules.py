@@ -135,14 +135,14 @@ class Rules(unittest.TestCase):
                 ("server/main.py", "from qualvosec.client import state\n"),
                 ("server/main.py", "from qualvosec.manifest import policy\n"),
                 ("manifest/window.py", "from qualvosec.admin import render\n"),
-                ("client/loop.py", "from qualvosec.helper import front\n"),
+                ("client/engine.py", "from qualvosec.helper import front\n"),
                 ("admin/commands.py", "from qualvosec.client import config\n"),
                 ("helper/front.py", "from qualvosec import yamlsubset\n"),
                 ("helper/front.py", "from qualvosec.manifest import policy\n"),
                 ("contract/words.py", "from qualvosec import files\n"),
                 ("contract/words.py", "from qualvosec.manifest import policy\n"),
                 ("files.py", "from qualvosec.contract import words\n"),
-                ("client/loop.py", "from . import state\n")]
+                ("client/engine.py", "from . import state\n")]
         for name, text in rows:
             self.assertEqual(len(rules.import_faults(self.module(name, text))), 1, (name, text))
 

@@ -13,7 +13,7 @@ from typing import List
 from typing import Set
 from typing import Tuple
 
-from qualvosec.admin import config as admin
+from qualvosec.admin import settings as admin
 from qualvosec.client import config as client
 from qualvosec.client import host
 from qualvosec.helper import config as helper
@@ -64,7 +64,7 @@ class Configurations(unittest.TestCase):
                     "monitoring_hosts", "state_dir", "allowed_signers", "audience"}
         return [("etc/qualvosec.conf", client.from_text, client.Config("", "https://x"), examples),
                 ("etc/qualvosec_server.conf", server.parse, server.Config(), set()),
-                ("etc/qualvosec_admin.conf", admin.from_text, admin.Config(),
+                ("etc/qualvosec_admin.conf", admin.from_text, admin.Settings(),
                  {"server", "ca_file", "key"}),
                 ("etc/helper.conf", self.read_helper, helper.Config(), set())]
 

@@ -12,9 +12,9 @@ import unittest
 from typing import Tuple
 
 from qualvosec.admin import commands
-from qualvosec.admin import signing
-from qualvosec.manifest import serial
+from qualvosec.admin.edit import signing
 from qualvosec.manifest import signature
+from qualvosec.manifest.edit import serial
 from qualvosec.manifest.entrytext import EditError
 
 from tests.test_admin_commands import set_zone

@@ -15,11 +15,11 @@ from unittest import mock
 
 from qualvosec import files
 from qualvosec import log
-from qualvosec.client import cache
-from qualvosec.client import state as states
-from qualvosec.client.state import Result
-from qualvosec.client.state import State
-from qualvosec.client.state import StateError
+from qualvosec.client.decide import state as states
+from qualvosec.client.decide.state import Result
+from qualvosec.client.decide.state import State
+from qualvosec.client.decide.state import StateError
+from qualvosec.client.fetch import cache
 
 UID = os.geteuid()
 FULL = State(

@@ -10,15 +10,15 @@ from typing import Set
 from typing import Tuple
 from unittest import mock
 
-from qualvosec.client import step as steps
-from qualvosec.client import verdict
-from qualvosec.client.outlook import View
-from qualvosec.client.record import Record
-from qualvosec.client.state import Result
-from qualvosec.client.state import State
-from qualvosec.client.step import Action
-from qualvosec.client.step import Facts
-from qualvosec.client.step import step
+from qualvosec.client.decide import outcome as verdict
+from qualvosec.client.decide import step as steps
+from qualvosec.client.decide.ahead import View
+from qualvosec.client.decide.state import Result
+from qualvosec.client.decide.state import State
+from qualvosec.client.decide.step import Action
+from qualvosec.client.decide.step import Facts
+from qualvosec.client.decide.step import step
+from qualvosec.client.root.record import Record
 from qualvosec.manifest import window
 from qualvosec.manifest.policy import Policy
 from qualvosec.manifest.policy import schedule_key

@@ -17,15 +17,15 @@ from unittest import mock
 
 from qualvosec import command
 from qualvosec import log
-from qualvosec.client import condition
-from qualvosec.client import snapshot as views
-from qualvosec.client import statusline
-from qualvosec.client import verdict
-from qualvosec.client.outlook import View
-from qualvosec.client.pacing import Pace
-from qualvosec.client.record import Record
-from qualvosec.client.record import record_from_json
-from qualvosec.client.state import State
+from qualvosec.client.decide import outcome
+from qualvosec.client.decide.ahead import View
+from qualvosec.client.decide.state import State
+from qualvosec.client.fetch.pace import Pace
+from qualvosec.client.root.record import Record
+from qualvosec.client.root.record import record_from_json
+from qualvosec.client.tell import findings
+from qualvosec.client.tell import status as views
+from qualvosec.client.tell import statusline
 from qualvosec.helper import config
 from qualvosec.helper import front
 from qualvosec.helper import record
@@ -145,12 +145,12 @@ class Systems(unittest.TestCase):
                 self.assertEqual((found.committed, found.clean, self.commands), (False, True, []))
                 self.assertIn("outcome=unsupported reason=" + log.quoted(row.said)[:-1],
                               "\n".join(self.told))
-                state = verdict.conclude(State(phase="patching", window=WINDOW, op="upgrade"),
+                state = outcome.conclude(State(phase="patching", window=WINDOW, op="upgrade"),
                                          found)
                 line = "window %s: unsupported: %s" % (WINDOW, row.said)
                 view = View(Policy(patch=True, weekdays=(2,), hour=3), "", "", "h.example.org",
                             lambda instant: 0)
-                shown = condition.snapshot(condition.Situation(
+                shown = findings.snapshot(findings.Situation(
                     now=NOW, started=NOW, view=view, state=state,
                     pace=Pace(NOW - 60, NOW - 60, NOW - 60)))
                 self.assertEqual(views.health_text(shown), "healthy: false\n%s\n" % line)

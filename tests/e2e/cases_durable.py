@@ -11,7 +11,7 @@ import json
 import os
 from typing import Dict
 
-from qualvosec.client import state as states
+from qualvosec.client.decide import state as states
 
 from tests.e2e import system
 from tests.e2e.cases_runs import names

@@ -29,9 +29,9 @@ from qualvosec.admin.terminal import width_of
 from qualvosec.usage import Parser
 
 # Loaded by name, because what all of them need takes longer to load than most commands take.
-MODULES = (("listing", ("list", "orphans", "status", "metrics", "report", "adopt")),
-           ("viewing", ("check", "show")), ("editing", ("add", "remove", "delete", "set")),
-           ("timetable", ("next",)), ("signing", ("sign",)))
+MODULES = (("show.listing", ("list", "orphans", "status", "metrics", "report", "adopt")),
+           ("check", ("check", "show")), ("edit.commands", ("add", "remove", "delete", "set")),
+           ("timetable", ("next",)), ("edit.signing", ("sign",)))
 
 
 def _parser(argv: Sequence[str] = ()) -> Parser:

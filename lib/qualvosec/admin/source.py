@@ -12,7 +12,9 @@ from typing import NamedTuple
 
 from qualvosec import files
 from qualvosec import paths
-from qualvosec.admin import config
+from qualvosec.admin.settings import Settings
+from qualvosec.admin.settings import SettingsError
+from qualvosec.admin.settings import read
 from qualvosec.admin.terminal import AdminError
 from qualvosec.admin.terminal import UsageError
 
@@ -28,15 +30,15 @@ class Manifest(NamedTuple):
     data: bytes
 
 
-def settings(options: argparse.Namespace) -> config.Config:
+def settings(options: argparse.Namespace) -> Settings:
     """Return the configuration with the command line's own settings put over it."""
     path = options.config or os.path.join(paths.CONFIG_DIR, CONFIG_NAME)
     try:
-        found = config.read(path)
-    except config.ConfigError as error:
+        found = read(path)
+    except SettingsError as error:
         if options.config or os.path.lexists(path):
             raise UsageError(str(error), of_words=False) from None
-        found = config.Config()
+        found = Settings()
     if options.manifest:
         found = found._replace(manifest=options.manifest)
     logs = [path for group in getattr(options, "log", None) or [] for path in group]
@@ -45,7 +47,7 @@ def settings(options: argparse.Namespace) -> config.Config:
     return found
 
 
-def load(settings: config.Config) -> Manifest:
+def load(settings: Settings) -> Manifest:
     """Read the manifest from where the settings say; raises AdminError."""
     place = settings.source()
     if not place:

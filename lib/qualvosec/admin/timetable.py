@@ -18,8 +18,10 @@ from typing import Optional
 from typing import Sequence
 
 from qualvosec.admin import source
-from qualvosec.admin.render import DAYS
-from qualvosec.admin.render import date
+from qualvosec.admin.check import obstacle
+from qualvosec.admin.check import problem_lines
+from qualvosec.admin.show.table import DAYS
+from qualvosec.admin.show.table import date
 from qualvosec.admin.terminal import DONE
 from qualvosec.admin.terminal import FAILED
 from qualvosec.admin.terminal import Add
@@ -27,8 +29,6 @@ from qualvosec.admin.terminal import AdminError
 from qualvosec.admin.terminal import Terminal
 from qualvosec.admin.terminal import UsageError
 from qualvosec.admin.terminal import count
-from qualvosec.admin.viewing import obstacle
-from qualvosec.admin.viewing import problem_lines
 from qualvosec.manifest import document
 from qualvosec.manifest import window
 from qualvosec.manifest.fields import did_you_mean

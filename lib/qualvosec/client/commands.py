@@ -22,24 +22,24 @@ from qualvosec import files
 from qualvosec import log
 from qualvosec import paths
 from qualvosec import tls
-from qualvosec.client import acceptance
-from qualvosec.client import cache
 from qualvosec.client import config as configuration
-from qualvosec.client import fetch as fetching
-from qualvosec.client import fetchreply
 from qualvosec.client import once
-from qualvosec.client import plan
-from qualvosec.client import rivals
-from qualvosec.client import rootcall
-from qualvosec.client import state as states
-from qualvosec.client import statusline
-from qualvosec.client.acceptance import Accepted
 from qualvosec.client.config import Config
 from qualvosec.client.config import ConfigError
 from qualvosec.client.daemon import StartError
 from qualvosec.client.daemon import check_owner
 from qualvosec.client.daemon import take_lock
 from qualvosec.client.daemon import use_zone
+from qualvosec.client.decide import state as states
+from qualvosec.client.fetch import cache
+from qualvosec.client.fetch import child as fetching
+from qualvosec.client.fetch import inforce
+from qualvosec.client.fetch import line
+from qualvosec.client.fetch.inforce import Accepted
+from qualvosec.client.rivals import look
+from qualvosec.client.root import call
+from qualvosec.client.root import plan
+from qualvosec.client.tell import statusline
 from qualvosec.manifest import policy as policies
 from qualvosec.manifest import signature
 from qualvosec.manifest import window
@@ -153,7 +153,7 @@ def _status(args: argparse.Namespace) -> int:
     return found.code
 
 
-def _subject(args: argparse.Namespace) -> Tuple[Config, str, fetchreply.Reply]:
+def _subject(args: argparse.Namespace) -> Tuple[Config, str, line.Reply]:
     """Return configuration, name and answer that policy, next and plan speak about."""
     config = _config(args)
     try:
@@ -168,7 +168,7 @@ def _subject(args: argparse.Namespace) -> Tuple[Config, str, fetchreply.Reply]:
     if not configuration.is_host_name(fqdn):
         args.parser.error("--fqdn: %s: is not a host name" % fqdn)
     found = _found(args.manifest, config, fqdn)
-    view = acceptance.view_of(found, config, fqdn, "", int(time.time()))
+    view = inforce.view_of(found, config, fqdn, "", int(time.time()))
     if view.why == "expired":
         sys.stderr.write("qualvosec: not in force: %s\n" % view.detail)
     return config, fqdn, found.answer
@@ -176,7 +176,7 @@ def _subject(args: argparse.Namespace) -> Tuple[Config, str, fetchreply.Reply]:
 
 def _found(manifest: Optional[str], config: Config, fqdn: str) -> Accepted:
     """Return what was accepted last or, of a manifest that is named, what it says now."""
-    known = None if manifest else acceptance.peek(config, fqdn)
+    known = None if manifest else inforce.peek(config, fqdn)
     if known is not None:
         return known
     now = int(time.time())
@@ -191,11 +191,11 @@ def _found(manifest: Optional[str], config: Config, fqdn: str) -> Accepted:
             audience=""), fqdn), now, manifest, fqdn)
     data = files.read_bounded(os.path.realpath(manifest), download.MAX_MANIFEST_BYTES)
     return Accepted(fetching.answer(
-        fetchreply.Request(manifest, fqdn, ""),
+        line.Request(manifest, fqdn, ""),
         fetch=lambda request: download.Response(200, (data,), "", "", 0)), now, manifest, fqdn)
 
 
-def _policy_of(fqdn: str, reply: fetchreply.Reply) -> Policy:
+def _policy_of(fqdn: str, reply: line.Reply) -> Policy:
     if reply.result == "failed":
         raise CommandFailed(reply.reason)
     if reply.policy is None:
@@ -242,7 +242,7 @@ def _next(args: argparse.Namespace) -> int:
 
 def _plan(args: argparse.Namespace) -> int:
     config = _config(args)
-    found = acceptance.peek(config, configuration.host_name(config))
+    found = inforce.peek(config, configuration.host_name(config))
     policy = found.answer.policy if found else None
     result = plan.ask(policy or Policy())
     if args.json:
@@ -284,20 +284,20 @@ def _configtest(args: argparse.Namespace) -> int:
     if config.allowed_signers and signature.obstacle():
         faults.append("allowed_signers: %s" % signature.obstacle())
     faults.extend(_about_files(config))
-    argv = rootcall.argv(config.privilege)
+    argv = call.argv(config.privilege)
     if not argv:
-        faults.append(rootcall.missing(config.privilege))
-    elif not os.access(rootcall.helper_path(), os.X_OK):
-        faults.append("%s: is missing or not executable: install it" % rootcall.helper_path())
+        faults.append(call.missing(config.privilege))
+    elif not os.access(call.helper_path(), os.X_OK):
+        faults.append("%s: is missing or not executable: install it" % call.helper_path())
     elif not faults:
         faults.extend(_try_helper(argv))
     for fault in faults:
         sys.stderr.write("qualvosec: %s: %s\n" % (config.path, safe(fault, 1000)))
     if config.unguarded():
         sys.stderr.write("qualvosec: warning: %s\n" % safe(config.unguarded(), 1000))
-    for rival in rivals.of(config.other_tools):
+    for rival in look.of(config.other_tools):
         sys.stderr.write("qualvosec: %s: %s\n" % (
-            "note" if rival.kind == rivals.DOWNLOADS else "warning", safe(rival.text(), 1000)))
+            "note" if rival.kind == look.DOWNLOADS else "warning", safe(rival.text(), 1000)))
     if not faults:
         sys.stdout.write("%s: ok: host %s, server %s\n" % (config.path, fqdn, config.url()))
     return 2 if faults else 0
@@ -305,9 +305,9 @@ def _configtest(args: argparse.Namespace) -> int:
 
 def _try_helper(argv: Tuple[str, ...]) -> List[str]:
     """Ask the helper for its status through sudo or doas: proves the whole path."""
-    ended = command.run(argv, rootcall.ENV, rootcall.request("status", wait=False), 30.0,
-                        rootcall.MAX_REPLY)
-    reply = rootcall.read_reply(ended, argv[0])
+    ended = command.run(argv, call.ENV, call.request("status", wait=False), 30.0,
+                        call.MAX_REPLY)
+    reply = call.read_reply(ended, argv[0])
     if reply.status == "ok":
         return ["this host cannot be patched: %s" % reply.reason] if reply.reason else []
     return [reply.reason or reply.status]

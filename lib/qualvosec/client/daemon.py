@@ -24,15 +24,15 @@ from qualvosec import files
 from qualvosec import log
 from qualvosec import paths
 from qualvosec.client import config as configuration
-from qualvosec.client import health
 from qualvosec.client import invocation
-from qualvosec.client import packages
-from qualvosec.client import rootcall
 from qualvosec.client.config import Config
 from qualvosec.client.config import ConfigError
-from qualvosec.client.loop import Engine
-from qualvosec.client.snapshot import Snapshot
-from qualvosec.client.state import StateError
+from qualvosec.client.decide.state import StateError
+from qualvosec.client.engine import Engine
+from qualvosec.client.root import call
+from qualvosec.client.tell import health
+from qualvosec.client.tell import packages
+from qualvosec.client.tell.status import Snapshot
 from qualvosec.command import FIXED_PATH
 from qualvosec.command import Child
 from qualvosec.command import CommandError
@@ -99,7 +99,7 @@ def check_owner(state_dir: str, arguments: str, uid: int = os.geteuid()) -> None
     if info.st_uid != uid:
         owner = user_name(info.st_uid)
         raise StartError("state_dir %s: belongs to %s, this is %s: use: %s" % (
-            state_dir, owner, user_name(uid), rootcall.as_user(owner, arguments)))
+            state_dir, owner, user_name(uid), call.as_user(owner, arguments)))
     if info.st_mode & 0o022:
         raise StartError("state_dir %s: others may write to it: chmod 0700 %s"
                          % (state_dir, state_dir))
@@ -166,7 +166,7 @@ def fingerprint() -> Fingerprint:
 
 
 def look_argv() -> List[str]:
-    """Return the command of the child that looks for other tools (client/rivals.py)."""
+    """Return the command of the child that looks for other tools (client/rivals/look.py)."""
     return [paths.PYTHON, "-IBS", os.path.join(paths.SBIN_DIR, "qualvosec"), "--rivals"]
 
 

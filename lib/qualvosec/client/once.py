@@ -16,23 +16,23 @@ from qualvosec import command
 from qualvosec import files
 from qualvosec import paths
 from qualvosec import useragent
-from qualvosec.client import acceptance
-from qualvosec.client import condition
 from qualvosec.client import config as configuration
-from qualvosec.client import fetchreply
 from qualvosec.client import host
-from qualvosec.client import plan
-from qualvosec.client import state as states
 from qualvosec.client.config import Config
 from qualvosec.client.daemon import check_owner
 from qualvosec.client.daemon import take_lock
 from qualvosec.client.daemon import use_zone
-from qualvosec.client.loop import Engine
-from qualvosec.client.outlook import Facts
-from qualvosec.client.outlook import View
-from qualvosec.client.state import State
-from qualvosec.client.step import Action
-from qualvosec.client.step import step
+from qualvosec.client.decide import state as states
+from qualvosec.client.decide.ahead import Facts
+from qualvosec.client.decide.ahead import View
+from qualvosec.client.decide.state import State
+from qualvosec.client.decide.step import Action
+from qualvosec.client.decide.step import step
+from qualvosec.client.engine import Engine
+from qualvosec.client.fetch import inforce
+from qualvosec.client.fetch import line
+from qualvosec.client.root import plan
+from qualvosec.client.tell import findings
 from qualvosec.manifest.policy import Policy
 
 FETCH_S = 75.0
@@ -76,30 +76,30 @@ def _tell(engine: Engine) -> int:
     if situation.distrusted:
         # The one who looked before is gone: it has been so since the last good answer, at most.
         situation = situation._replace(distrusted=situation.pace.success or situation.distrusted)
-    bad = [finding for finding in condition.findings(situation) if finding.bad]
+    bad = [finding for finding in findings.findings(situation) if finding.bad]
     sys.stdout.write("%s\n" % (situation.waiting or "nothing to do"))
     for finding in bad:
         sys.stderr.write("qualvosec: %s\n" % finding.text)
     return 1 if bad else 0
 
 
-def fetch(config: Config, fqdn: str) -> fetchreply.Reply:
+def fetch(config: Config, fqdn: str) -> line.Reply:
     """Ask the server once, without a report and without the cache; raises FetchError.
 
     What the daemon would refuse (unsigned, old, another fleet's) is refused here, too.
     """
-    found = acceptance.peek(config, fqdn)
+    found = inforce.peek(config, fqdn)
     serial, sha256 = found.bound() if found else (0, "")
-    request = fetchreply.request_line(
+    request = line.request_line(
         url=config.url(), fqdn=fqdn, user_agent=useragent.write(paths.VERSION, fqdn),
         allowed_signers=config.allowed_signers, audience=config.audience,
         serial=serial, sha256=sha256,
         ca_file=config.ca_file, client_cert=config.client_cert, client_key=config.client_key,
         proxy=config.proxy, deadline_s=int(FETCH_S) - 15)
     env = {"PATH": command.FIXED_PATH, "LC_ALL": "C", "HOME": "/"}
-    ended = command.run(acceptance.fetch_argv(), env, request, FETCH_S)
+    ended = command.run(inforce.fetch_argv(), env, request, FETCH_S)
     try:
-        reply = fetchreply.parse_reply(ended.stdout)
+        reply = line.parse_reply(ended.stdout)
     except ValueError as error:
         raise FetchError("the fetch ended without a usable answer: %s" % error)
     if reply.result == "failed":
@@ -143,7 +143,7 @@ def dry_run(config: Config) -> int:
     out.write("host: %s\nmanifest: %s: %s\n" % (fqdn, config.url(), reply.entry))
     for fault in reply.faults:
         out.write("fault: %s\n" % fault)
-    view = acceptance.view_of(acceptance.Accepted(reply, now, config.url(), fqdn), config, fqdn,
+    view = inforce.view_of(inforce.Accepted(reply, now, config.url(), fqdn), config, fqdn,
                               "", now)
     veto = host.veto(paths.CONFIG_DIR, time.strftime("%Y-%m-%d", time.localtime(now)))
     state = peek_state(config)
@@ -165,4 +165,4 @@ def in_words(action: Action, now: int) -> str:
         return "would upgrade now, window %s" % action.window
     if action.kind in ("repair", "reboot"):
         return "would %s now, window %s" % (action.kind, action.window)
-    return "wait: %s" % (condition.waiting_for("wait", action.why, action.until, now) or "")
+    return "wait: %s" % (findings.waiting_for("wait", action.why, action.until, now) or "")

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""From the access log to the facts about every host."""
