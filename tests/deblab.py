@@ -57,12 +57,24 @@ DEBS = [
     Deb("qv-conf", "1.0", conffile="one"), Deb("qv-conf", "2.0", MAIN, conffile="two"),
     Deb("qv-bad", "1.0"), Deb("qv-bad", "2.0", MAIN, postinst="echo no; exit 1"),
     Deb("qv-behind", "1.0"), Deb("qv-behind", "2.0", MAIN, ("Depends: qv-bad (>= 2.0)",)),
+    Deb("qv-vend", "1.0"),
+    Deb("qv-vend", "2.0", MAIN, postinst="set -e; echo run >>/srv/count; "
+        "dpkg -i /srv/pool/qv-plain_1.0_all.deb"),
+    Deb("qv-vend", "2.1", MAIN, postinst="set -e; echo run >>/srv/count; "
+        "apt-get -y install --reinstall qv-plain"),
+    Deb("qv-vend", "3.0", MAIN),
+    Deb("qv-log_plugin", "1.0"), Deb("qv-log_plugin", "2.0", MAIN),
+    Deb("qv-same", "1.0"), Deb("qv-same", "1.0", MAIN),
+    Deb("qv-down", "1.0"), Deb("qv-down", "0.5", MAIN),
+    Deb("qv-gone", "1.0"), Deb("qv-taker", "1.0"),
+    Deb("qv-taker", "2.0", MAIN, ("Replaces: qv-gone",), file="/usr/share/qv-gone/file0"),
     Deb("qv-slow", "1.0"),
     Deb("qv-slow", "2.0", MAIN, postinst="while [ -e /srv/wait ]; do sleep 0.2; done"),
     Deb("qv-big", "1.0", count=10), Deb("qv-big", "2.0", MAIN, count=3000),
 ]
 # What only stands in the list of an archive, not in the package.
-_OF_THE_ARCHIVE = {"qv-phased": "Phased-Update-Percentage: 0\n"}
+_OF_THE_ARCHIVE = {"qv-phased": "Phased-Update-Percentage: 0\n",
+                   "qv-same": "Installed-Size: 4711\n"}
 
 
 def write(path: str, text: str, mode: int = 0o644) -> None:
@@ -96,8 +108,11 @@ def _build(root: str, deb: Deb) -> None:
         write(folder + "/DEBIAN/conffiles", "/etc/%s\n" % deb.name)
     if deb.postinst:
         write(folder + "/DEBIAN/postinst", "#!/bin/sh\n%s\n" % deb.postinst, 0o755)
-    subprocess.run(["chroot", root, "dpkg-deb", "--root-owner-group", "-Znone", "-b", "/srv/build",
-                    "%s/%s" % (POOL, file_name(deb))], check=True, stdout=subprocess.DEVNULL)
+    # Vendors have names that dpkg takes and dpkg-deb does not.
+    check = ["--nocheck"] if "_" in deb.name else []
+    subprocess.run(["chroot", root, "dpkg-deb", "--root-owner-group", "-Znone"] + check
+                   + ["-b", "/srv/build", "%s/%s" % (POOL, file_name(deb))],
+                   check=True, stdout=subprocess.DEVNULL)
     shutil.rmtree(folder)
 
 
@@ -120,13 +135,14 @@ def _stanza(root: str, deb: Deb) -> str:
 
 
 def publish(root: str, names: Sequence[str], security: bool = True, release: bool = True) -> None:
-    """Offer the later versions of the named packages; without `release` as bare lists."""
+    """Offer the later versions of packages, NAME or NAME=VERSION; not `release`: as bare lists."""
     sources = []
     for archive, label, suite in _SUITES:
         if archive == SECURITY and not security:
             continue
         packages = "".join(_stanza(root, deb) for deb in DEBS
-                           if deb.archive == archive and deb.name in names)
+                           if deb.archive == archive
+                           and {deb.name, "%s=%s" % (deb.name, deb.version)} & set(names))
         folder = "%s/srv/%s" % (root, archive)
         os.makedirs(folder, exist_ok=True)
         for entry in os.listdir(root + POOL):

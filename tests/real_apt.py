@@ -347,17 +347,236 @@ class RealApt(realhost.RealHost):
         again = self.ask(**self.request())
         self.assertEqual(again["status"], "refused")
 
-    def test_repository_that_is_down_is_failed_before_anything_is_touched(self) -> None:
+    def more_sources(self, line: str) -> None:
+        with open(self.root + "/etc/apt/sources.list", "a", encoding="ascii") as file:
+            file.write(line + "\n")
+
+    def test_repositories_that_are_all_down_are_failed_before_anything_is_touched(self) -> None:
         self.publish("qv-plain")
         self.chroot("apt-get", "update")
-        with open(self.root + "/etc/apt/sources.list", "a", encoding="ascii") as file:
-            file.write("deb [trusted=yes] http://127.0.0.1:9/gone ./\n")
+        self.write("/etc/apt/sources.list", "")
+        self.more_sources("deb [trusted=yes] http://127.0.0.1:9/gone ./")
         record = self.upgrade()
         self.assertEqual((record["outcome"], record["committed"]), ("failed", False))
         self.assertIn("apt-get update", record["reason"])
         self.assertEqual((record["upgraded_count"], record["kept_count"], record["pending"]),
                          (0, None, None))
         self.assertEqual(self.changed(), {})
+
+    def test_repository_that_is_down_does_not_hold_back_the_others_and_is_named(self) -> None:
+        self.publish()
+        self.write("/etc/qualvosec/helper.conf", "[general]\nrefresh_wait: 0\n")
+        self.more_sources("deb [trusted=yes] http://127.0.0.1:9/gone ./")
+        record = self.upgrade()
+        self.assertEqual((record["outcome"], record["committed"]), ("failed", False))
+        self.assertIn("http://127.0.0.1:9/gone", record["reason"])
+        self.publish("qv-plain", "qv-sec")
+        self.more_sources("deb [trusted=yes] http://127.0.0.1:9/gone ./")
+        record = self.upgrade()
+        self.assertEqual((record["outcome"], self.changed()),
+                         ("partial", {"qv-plain": "2.0", "qv-sec": "2.0"}))
+        self.assertIn("http://127.0.0.1:9/gone", record["reason"])
+
+    def test_repository_without_a_signature_does_not_hold_back_the_others(self) -> None:
+        self.publish("qv-plain")
+        self.chroot("cp", "-a", "/srv/main", "/srv/third")
+        self.write("/etc/qualvosec/helper.conf", "[general]\nrefresh_wait: 0\n")
+        self.more_sources("deb file:/srv/third ./")
+        record = self.upgrade()
+        self.assertEqual((record["outcome"], self.changed()), ("partial", {"qv-plain": "2.0"}))
+        self.assertIn("/srv/third", record["reason"])
+
+    def test_script_behind_the_update_of_the_lists_that_fails_is_told(self) -> None:
+        self.publish("qv-plain")
+        self.write("/etc/apt/apt.conf.d/99script",
+                   'APT::Update::Post-Invoke-Success { "exit 7"; };\n')
+        record = self.upgrade()
+        self.assertEqual((record["outcome"], self.changed()), ("partial", {"qv-plain": "2.0"}))
+        self.assertIn("Post-Invoke-Success 'exit 7'", record["reason"])
+        record = self.upgrade(window="20261201T0215Z")
+        self.assertEqual((record["outcome"], record["committed"]), ("partial", True))
+
+    def test_package_that_cannot_be_fetched_is_left_out_and_named(self) -> None:
+        self.publish("qv-plain", "qv-lib", "qv-app")
+        os.unlink(self.root + "/srv/main/qv-lib_2.0_all.deb")
+        record = self.upgrade()
+        self.assertEqual((record["outcome"], self.changed()), ("partial", {"qv-plain": "2.0"}))
+        self.assertEqual([row[0] for row in record["kept"]], ["qv-app", "qv-lib"])
+        self.assertIn("qv-lib: cannot be fetched: ", record["reason"])
+        # With nothing else to install it is tried again, in this window, too.
+        window = "20261201T0215Z"
+        for _ in range(2):
+            record = self.upgrade(window=window)
+            self.assertEqual((record["outcome"], record["committed"]), ("failed", False))
+            self.assertIn("qv-lib", record["reason"])
+        self.chroot("cp", "/srv/pool/qv-lib_2.0_all.deb", "/srv/main/")
+        self.assertEqual(self.upgrade(window=window)["outcome"], "ok")
+
+    def test_package_of_the_wrong_size_is_left_out_and_named(self) -> None:
+        self.publish("qv-plain", "qv-lib")
+        os.unlink(self.root + "/srv/main/qv-lib_2.0_all.deb")
+        self.write("/srv/main/qv-lib_2.0_all.deb", "short\n")
+        record = self.upgrade()
+        self.assertEqual((record["outcome"], self.changed()), ("partial", {"qv-plain": "2.0"}))
+        self.assertEqual([row[0] for row in record["kept"]], ["qv-lib"])
+
+    def test_package_that_is_not_authenticated_is_left_out_and_named(self) -> None:
+        self.publish("qv-lib")
+        self.chroot("cp", "-a", "/srv/main", "/srv/third")
+        self.publish("qv-plain")
+        self.more_sources("deb [allow-insecure=yes] file:/srv/third ./")
+        record = self.upgrade()
+        self.assertEqual((record["outcome"], self.changed()), ("partial", {"qv-plain": "2.0"}))
+        self.assertEqual(record["kept"], [["qv-lib", "cannot be authenticated"]])
+
+    def test_script_that_calls_apt_or_dpkg_is_a_failed_package_and_no_lock(self) -> None:
+        self.write("/etc/qualvosec/helper.conf", "[general]\nlock_wait: 30\n")
+        for number, version in enumerate(("2.0", "2.1")):
+            self.publish("qv-vend=" + version, "qv-lib")
+            self.write("/srv/count", "")
+            for attempt in range(2):
+                record = self.upgrade(window="20261124T021%dZ" % (2 * number + attempt))
+                self.assertEqual((record["outcome"], record["committed"], record["clean"]),
+                                 ("failed", True, False))
+                self.assertIn("dpkg failed on qv-vend: dpkg: error", record["reason"])
+            self.assertEqual(self.versions()["qv-lib"], "2.0")
+            self.assertIn(self.read("/srv/count").count("run"), range(2, 10))
+            self.publish("qv-vend=3.0")
+            record = self.upgrade(window="20261201T021%dZ" % number)
+            self.assertEqual((record["outcome"], record["clean"]), ("ok", True))
+            self.chroot("dpkg", "-i", "/srv/pool/qv-vend_1.0_all.deb",
+                        "/srv/pool/qv-lib_1.0_all.deb")
+
+    def test_failing_script_of_an_earlier_run_is_started_a_few_times_only(self) -> None:
+        self.publish("qv-plain")
+        self.chroot("dpkg", "-i", "/srv/pool/qv-vend_2.0_all.deb")
+        self.write("/srv/count", "")
+        # The lists cannot be read, so the window is not used up and further attempts come.
+        lists = self.read("/etc/apt/sources.list")
+        self.write("/etc/apt/sources.list", "deb [trusted=yes] file:/srv/nowhere ./\n")
+        for _ in range(4):
+            self.assertEqual(self.upgrade()["committed"], False)
+        self.write("/etc/apt/sources.list", lists)
+        record = self.upgrade()
+        self.assertEqual((record["outcome"], self.changed()["qv-plain"]), ("failed", "2.0"))
+        self.assertLessEqual(self.read("/srv/count").count("run"), 5)
+
+    def unpack(self) -> None:
+        """What an interrupted run of another tool leaves: qv-app 2.0 needs qv-lib 2.0."""
+        self.publish("qv-lib", "qv-app", "qv-plain")
+        self.chroot("apt-get", "update")
+        self.chroot("dpkg", "--force-depends", "--unpack", "/srv/pool/qv-app_2.0_all.deb")
+
+    def test_repair_is_in_the_record(self) -> None:
+        self.unpack()
+        self.chroot("dpkg", "-i", "/srv/pool/qv-conf_1.0_all.deb")
+        self.write("/etc/qv-conf", "edited\n")
+        self.chroot("dpkg", "--unpack", "--force-confold", "/srv/pool/qv-conf_2.0_all.deb")
+        record = self.upgrade()
+        self.assertEqual((record["outcome"], record["clean"], record["pending"]), ("ok", True, 0))
+        self.assertEqual(record["upgraded"], [
+            ["qv-app", "", "2.0"], ["qv-conf", "", "2.0"], ["qv-lib", "1.0", "2.0"],
+            ["qv-plain", "1.0", "2.0"]])
+        self.assertEqual(record["config_files"], ["/etc/qv-conf.dpkg-dist"])
+
+    def test_repair_keeps_to_the_blacklist_and_asks_the_hooks_before(self) -> None:
+        self.unpack()
+        hook = "/etc/qualvosec/hooks.d/pre-patch.d/10-no"
+        self.write(hook, "#!/bin/sh\nexit 3\n", 0o755)
+        before = self.read("/var/lib/dpkg/status")
+        record = self.upgrade()
+        self.assertEqual((record["outcome"], record["committed"]), ("refused", False))
+        self.assertEqual(self.read("/var/lib/dpkg/status"), before)
+        os.unlink(self.root + hook)
+        record = self.upgrade(exclude=["qv-l*"])
+        self.assertEqual((record["outcome"], record["clean"], record["committed"]),
+                         ("failed", False, False))
+        self.assertIn("qv-app", record["reason"])
+        self.assertEqual(self.versions()["qv-lib"], "1.0")
+        self.assertEqual(record["upgraded"], [])
+
+    def test_what_would_be_downgraded_is_left_out_and_named(self) -> None:
+        self.publish("qv-plain", "qv-down")
+        self.write("/etc/apt/preferences.d/down",
+                   "Package: *\nPin: release l=Debian\nPin-Priority: 1001\n")
+        for number, conf in enumerate(("", 'APT::Get::allow-downgrades "true";\n')):
+            self.write("/etc/apt/apt.conf.d/99down", conf)
+            record = self.upgrade(window="20261124T021%dZ" % number)
+            self.assertEqual((record["outcome"], record["kept"]),
+                             ("partial", [["qv-down", "would be downgraded"]]))
+            self.assertEqual((self.versions()["qv-plain"], self.versions()["qv-down"]),
+                             ("2.0", "1.0"))
+        record = self.upgrade(window="20261201T0215Z", exclude=["qv-down"])
+        self.assertEqual((record["outcome"], record["reason"]), ("nothing", ""))
+
+    def test_name_that_only_dpkg_takes_is_upgraded_and_can_be_left_out(self) -> None:
+        self.publish("qv-log_plugin", "qv-sec")
+        record = self.upgrade(security_only=True)
+        self.assertEqual((record["outcome"], self.versions()["qv-sec"]), ("ok", "1.0+deb12u1"))
+        record = self.upgrade(window="20261201T0215Z", exclude=["qv-log_*"])
+        self.assertEqual((record["outcome"], self.versions()["qv-sec"]), ("ok", "2.0"))
+        self.assertEqual(self.versions()["qv-log_plugin"], "1.0")
+        self.assertEqual(self.upgrade(window="20261202T0215Z")["outcome"], "ok")
+        self.assertEqual(self.versions()["qv-log_plugin"], "2.0")
+
+    def test_installed_version_that_is_offered_anew_is_left_out_and_named(self) -> None:
+        self.publish("qv-same")
+        for number in range(2):
+            record = self.upgrade(window="20261124T021%dZ" % number)
+            self.assertEqual((record["outcome"], record["upgraded"], record["pending"]),
+                             ("nothing", [], 0))
+            self.assertEqual(record["reason"], "qv-same: is offered anew in the version that is "
+                             "installed")
+        self.publish("qv-same", "qv-plain")
+        record = self.upgrade(window="20261201T0215Z")
+        self.assertEqual((record["outcome"], record["upgraded"], record["pending"]),
+                         ("ok", [["qv-plain", "1.0", "2.0"]], 0))
+
+    def test_preferences_of_the_administrator_are_found_where_apt_conf_puts_them(self) -> None:
+        self.publish("qv-plain", "qv-lib", "qv-sec")
+        self.write("/etc/apt/my.pref", "Package: qv-plain\nPin: release *\nPin-Priority: -5\n")
+        self.write("/etc/apt/apt.conf.d/90mine", 'Dir::Etc::Preferences "my.pref";\n')
+        record = self.upgrade(exclude=["qv-lib"])
+        self.assertEqual((record["outcome"], self.changed()), ("ok", {"qv-sec": "2.0"}))
+
+    def test_what_was_unpacked_is_configured_with_the_hooks_of_apt(self) -> None:
+        self.publish("qv-clash", "qv-plain")
+        subprocess.run(["mount", "--bind", self.root + "/usr", self.root + "/usr"], check=True)
+        self.addCleanup(subprocess.run, ["umount", "-l", self.root + "/usr"], check=True)
+        self.write("/etc/apt/apt.conf.d/98remount",
+                   'DPkg::Pre-Invoke { "mount -o remount,rw,bind /usr"; };\n'
+                   'DPkg::Post-Invoke { "mount -o remount,ro,bind /usr"; };\n')
+        self.chroot("mount", "-o", "remount,ro,bind", "/usr")
+        record = self.upgrade()
+        self.assertEqual((record["outcome"], record["clean"]), ("failed", True))
+        self.assertIn("qv-clash", record["reason"])
+        self.assertEqual(self.versions()["qv-plain"], "2.0")
+
+    def test_package_that_disappears_is_no_failure(self) -> None:
+        self.publish("qv-taker")
+        record = self.upgrade()
+        self.assertEqual((record["outcome"], record["reason"]), ("ok", ""))
+        self.assertNotIn("qv-gone", self.versions())
+        self.assertEqual(self.versions()["qv-taker"], "2.0")
+
+    def test_reason_names_the_cause_and_not_the_last_line(self) -> None:
+        self.publish("qv-plain")
+        self.chroot("dpkg", "-L", "qv-conf")
+        listing = "/var/lib/dpkg/info/qv-conf.list"
+        for number, (path, text, part) in enumerate((
+                ("/var/lib/dpkg/statoverride", "root smmsp 4755 /usr/sbin/x\n", "smmsp"),
+                (listing, self.read(listing)[:-1], "qv-conf"),
+                ("/var/lib/dpkg/updates/0001", "\0" * 4096, "updates/0001"))):
+            there = os.path.exists(self.root + path)
+            whole = self.read(path) if there else ""
+            self.write(path, text)
+            record = self.upgrade(window="20261124T021%dZ" % number)
+            self.assertEqual(record["outcome"], "failed")
+            self.assertIn(part, record["reason"])
+            self.write(path, whole)
+            if not there:
+                os.unlink(self.root + path)
+        self.assertEqual(self.upgrade(window="20261201T0215Z")["outcome"], "ok")
 
     def test_hostile_names_install_and_remove_nothing(self) -> None:
         self.publish("qv-plain", "qv-lib")

@@ -34,11 +34,15 @@ ENVIRONMENT = {
     "DEBIAN_PRIORITY": "critical", "APT_LISTCHANGES_FRONTEND": "none",
     "APT_LISTBUGS_FRONTEND": "none", "UCF_FORCE_CONFFOLD": "1", "NEEDRESTART_SUSPEND": "1"}
 OPTIONS = ["-o", "Dpkg::Use-Pty=0", "-o", "Dpkg::Options::=--force-confdef",
-           "-o", "Dpkg::Options::=--force-confold", "-o", "APT::Get::AutomaticRemove=false",
-           "-o", "APT::Get::Show-Versions=false"]
-SAY = ["-q=1", "-o", "APT::Get::Print-URIs=false"]
-SIMULATE = ["/usr/bin/apt-get", "-y", "-s", "-o", "Debug::NoLocking=1",
-            "-o", "Dir::Log::Planner="] + SAY + OPTIONS
+           "-o", "Dpkg::Options::=--force-confold"]
+SAY = ["-q=1"] + [word for option in (
+    "Print-URIs=false", "Simulate=false", "Download=true", "Download-Only=false",
+    "Trivial-Only=false", "allow-downgrades=false", "force-yes=false", "Fix-Missing=false",
+    "AutomaticRemove=false", "Show-Versions=false") for word in ("-o", "APT::Get::" + option)]
+SIMULATE = ["/usr/bin/apt-get"] + SAY + OPTIONS + [
+    "-y", "-s", "-o", "Debug::NoLocking=1", "-o", "Dir::Log::Planner=",
+    "-o", "APT::Get::allow-downgrades=true"]
+PREFERENCES = ["/usr/bin/apt-config", "shell", "P", "Dir::Etc::Preferences/f"]
 GET = ["/usr/bin/apt-get", "-y", "-o", "DPkg::Lock::Timeout=60"] + SAY + OPTIONS
 REFRESH = ["/usr/bin/apt-get"] + SAY + [
     "-o", "DPkg::Lock::Timeout=60", "-o", "APT::Update::Error-Mode=any",
@@ -46,11 +50,11 @@ REFRESH = ["/usr/bin/apt-get"] + SAY + [
 POLICY = ["/usr/bin/apt-cache", "policy"]
 UPGRADE = ["--no-remove", "upgrade", "--with-new-pkgs"]
 PLAIN = ["--no-remove", "upgrade"]
-FETCH = GET + ["--no-remove", "-d", "-V", "upgrade", "--with-new-pkgs"]
+FETCH = GET + ["-d", "-V"] + UPGRADE
 DPKG_QUERY = ["/usr/bin/dpkg-query", "-W",
               "-f=${binary:Package}\\t${Version}\\t${Architecture}\\t${db:Status-Abbrev}\\n"]
 POLICY_NAMES = ["/usr/bin/apt-cache", "policy", "--", "qv-app", "qv-lib", "qv-swap"]
-PROGRAMS = ("apt-get", "apt-cache", "apt-mark", "dpkg", "dpkg-query")
+PROGRAMS = ("apt-get", "apt-cache", "apt-config", "apt-mark", "dpkg", "dpkg-query")
 
 
 def recorded(name: str) -> str:
@@ -113,6 +117,8 @@ class FakeApt:
             return recorded("dist-upgrade-security.txt" if security else "dist-upgrade.txt")
         if words == POLICY:
             return recorded("policy.txt")
+        if words == PREFERENCES:
+            return "P='/etc/apt/preferences'\n"
         if words[:3] == ["/usr/bin/apt-cache", "policy", "--"]:
             return recorded("policy-names.txt")
         if words == ["/usr/bin/apt-mark", "showhold"]:
@@ -121,7 +127,7 @@ class FakeApt:
 
 
 class Case(unittest.TestCase):
-    """A root directory with the five programs and nothing else."""
+    """A root directory with the six programs and nothing else."""
 
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory()
@@ -343,6 +349,8 @@ class Pinned(Case):
             return recorded("installed.txt")
         if words == POLICY:
             return recorded("pinned-policy.txt")
+        if words == PREFERENCES:
+            return "P='/etc/apt/preferences'\n"
         if words == POLICY + ["--", "qv-sec"] and security:
             return recorded("pinned-policy-names.txt")
         if words[:-2] == SIMULATE + ["--no-remove"] or words == SIMULATE + PLAIN:
@@ -419,8 +427,8 @@ class Steps(Case):
     def test_commit_has_no_deadline_and_writes_to_the_log_not_to_a_pipe(self) -> None:
         self.fake.answers[tuple(GET + UPGRADE)] = "done\n"
         self.apt.commit(self.plan(), 2000.0)
-        self.assertEqual((self.fake.logged, self.fake.deadlines), ([True], [None]))
-        self.assertIn("Package: qv-plain:any", self.fake.preferences[0])
+        self.assertEqual((self.fake.logged[-1], self.fake.deadlines[-1]), (True, None))
+        self.assertIn("Package: qv-plain:any", self.fake.preferences[-1])
 
     def test_reason_of_a_failure_is_found_in_a_log_that_was_emptied_meanwhile(self) -> None:
         log = self.world.log_fd
@@ -444,15 +452,16 @@ class Steps(Case):
         self.apt.commit(self.plan(), 1007.0)
 
     def test_download_is_a_step_of_its_own_and_ends_with_the_window(self) -> None:
-        argv = GET + ["--no-remove", "-d", "upgrade", "--with-new-pkgs"]
+        argv = GET + ["-d"] + UPGRADE
         self.fake.answers[tuple(argv)] = "done\n"
         self.apt.download(self.plan(), 1300.0)
-        self.assertEqual((self.fake.deadlines, self.fake.logged), ([300.0], [False]))
+        self.assertEqual((self.fake.calls[-1], self.fake.deadlines[-1], self.fake.logged[-1]),
+                         (argv, 300.0, False))
 
     def fetch(self, answer: Any, selection: base.Selection) -> base.Plan:
         """Download ahead, plan and download as the transaction does; the plan."""
         self.fake.answers[tuple(FETCH)] = answer
-        self.fake.answers[tuple(FETCH[:-3] + UPGRADE[1:])] = "done\n"
+        self.fake.answers[tuple(GET + ["-d"] + UPGRADE)] = "done\n"
         self.apt.prefetch(selection, 1300.0)
         plan = self.apt.plan(selection)
         self.apt.download(plan, 1300.0)
@@ -480,7 +489,7 @@ class Steps(Case):
             self.assertEqual(self.names(plan.install), [
                 "qv-base", "qv-brandnew", "qv-new", "qv-plain", "qv-sec", "qv-secup"])
             self.assertIn(SIMULATE + UPGRADE, self.fake.calls)
-            self.assertEqual(self.fake.calls[-1], FETCH[:-3] + UPGRADE[1:])
+            self.assertEqual(self.fake.calls[-1], GET + ["-d"] + UPGRADE)
 
     def test_selection_is_never_downloaded_before_it_was_simulated(self) -> None:
         for selection in (base.Selection(security_only=True), base.Selection(only=("qv-sec",)),
@@ -499,33 +508,64 @@ class Steps(Case):
         self.fake.answers[tuple(GET + UPGRADE)] = (
             100, "Errors were encountered while processing:\n /srv/qv-bad_2.0_all.deb\n",
             "E: Sub-process /usr/bin/dpkg returned an error code (1)\n")
-        configure = ["/usr/bin/dpkg", "--configure", "-a", "--force-confdef", "--force-confold"]
+        configure = GET + ["--no-remove", "install"]
         self.fake.answers[tuple(configure)] = "Setting up qv-plain (2.0) ...\n"
-        for status, calls in (("ii ", 2), ("iU ", 3)):
+        # What has failed already is not started once more.
+        for status, calls in (("ii ", 2), ("iF ", 2), ("iU ", 3)):
             self.fake.calls.clear()
             self.fake.answers[tuple(DPKG_QUERY)] = recorded("installed.txt").replace(
                 "qv-plain\t1.0\tall\tii ", "qv-plain\t2.0\tall\t" + status)
             with self.assertRaisesRegex(base.ManagerError, "dpkg failed on"):
                 self.apt.commit(self.plan(), 2000.0)
-            self.assertEqual(self.fake.calls, [GET + UPGRADE, DPKG_QUERY, configure][:calls])
+            self.assertEqual(self.fake.calls,
+                             [PREFERENCES, GET + UPGRADE, DPKG_QUERY, configure][:calls + 1])
 
     def test_recovery_configures_reinstalls_what_was_lost_and_fixes(self) -> None:
         broken = recorded("installed.txt").replace("qv-big\t1.0\tall\tii ", "qv-big\t2.0\tall\tiHR")
         self.fake.answers[tuple(DPKG_QUERY)] = broken
         again = GET + ["--no-remove", "--reinstall", "install", "--", "qv-big"]
-        for argv in (["/usr/bin/dpkg", "--configure", "-a", "--force-confdef", "--force-confold"],
-                     ["/usr/bin/apt-mark", "auto", "qv-big"], again,
-                     GET + ["--no-remove", "-f", "install"]):
+        fix = ["--no-remove", "-f", "install"]
+        configure = ["/usr/bin/dpkg", "--configure", "-a", "--force-confdef", "--force-confold"]
+        for argv in (configure, ["/usr/bin/apt-mark", "auto", "qv-big"], again, GET + fix):
             self.fake.answers[tuple(argv)] = "done\n"
         self.fake.answers["/usr/bin/apt-mark", "showauto", "qv-big"] = "qv-big\n"
+        self.fake.answers[tuple(SIMULATE + fix)] = recorded("upgrade.txt")
         self.assertEqual(self.apt.broken(), "not completely installed: qv-big")
+        self.fake.calls.clear()
         with self.assertRaisesRegex(base.ManagerError, "cannot be repaired"):
             self.apt.recover(2000.0)
-        calls = [call[1:] if call[0] != GET[0] else call for call in self.fake.calls[1:]]
-        self.assertEqual(calls, [
-            ["--configure", "-a", "--force-confdef", "--force-confold"], DPKG_QUERY[1:],
-            ["showauto", "qv-big"], again, ["auto", "qv-big"],
-            GET + ["--no-remove", "-f", "install"], DPKG_QUERY[1:]])
+        self.assertEqual([call for call in self.fake.calls if call != DPKG_QUERY], [
+            ["/usr/bin/apt-mark", "showauto", "qv-big"], again,
+            ["/usr/bin/apt-mark", "auto", "qv-big"], SIMULATE + fix, GET + fix, configure])
+
+    def test_journal_of_dpkg_is_read_in_without_starting_a_script(self) -> None:
+        self.write("var/lib/dpkg/updates/0001", "")
+        merge = ["/usr/bin/dpkg", "--set-selections"]
+        for argv in (merge, GET + ["--no-remove", "-f", "install"],
+                     ["/usr/bin/dpkg", "--configure", "-a", "--force-confdef",
+                      "--force-confold"]):
+            self.fake.answers[tuple(argv)] = "done\n"
+        self.fake.answers[tuple(SIMULATE + ["--no-remove", "-f", "install"])] = recorded(
+            "upgrade.txt")
+        with self.assertRaisesRegex(base.ManagerError, "dpkg was interrupted"):
+            self.apt.recover(2000.0)
+        self.assertEqual([call for call in self.fake.calls if call != DPKG_QUERY][0], merge)
+
+    def test_recovery_keeps_to_the_selection(self) -> None:
+        # A name that is installed is pinned; one that would come in new is seen before.
+        fix = ["--no-remove", "-f", "install"]
+        self.fake.answers[tuple(DPKG_QUERY)] = recorded("installed.txt").replace(
+            "qv-plain\t1.0\tall\tii ", "qv-plain\t2.0\tall\tiU ")
+        configure = ["/usr/bin/dpkg", "--configure", "-a", "--force-confdef", "--force-confold"]
+        self.fake.answers[tuple(configure)] = "done\n"
+        self.fake.answers[tuple(SIMULATE + fix)] = recorded("upgrade.txt")
+        self.apt.selection = base.Selection(exclude=("qv-lib", "qv-brand*"))
+        with self.assertRaisesRegex(base.ManagerError, "that needs qv-brandnew, which is left out"):
+            self.apt.recover(2000.0)
+        self.assertIn("Package: qv-lib:any\nPin: release *\nPin-Priority: -1\n",
+                      self.fake.preferences[self.fake.calls.index(SIMULATE + fix)])
+        self.assertNotIn(GET + fix, self.fake.calls)
+        self.assertEqual(os.listdir(os.path.join(self.root, "run")), [])
 
     def test_database_without_dpkg_itself_is_a_fault_and_not_a_system_without_updates(self) -> None:
         # dpkg-query -W of an empty or shortened status says nothing and exits with 0.
@@ -605,7 +645,7 @@ class Texts(unittest.TestCase):
             self.assertIsNone(apt_text.parse_lists(good.replace(old, new)), old)
 
     def test_names_that_cannot_exist_are_refused_in_lists_too(self) -> None:
-        for name in ("-o=x", "qv-app/stable", "A", "qv-app,x"):
+        for name in ("-o=x", "qv-app/stable", "qv-app,x"):
             with self.assertRaisesRegex(base.ManagerError, "cannot exist"):
                 apt_text.parse_lists(recorded("fetched.txt").replace(" qv-app ", " %s " % name))
 
@@ -639,8 +679,19 @@ class Texts(unittest.TestCase):
             "0 upgraded, 0 newly installed, 0 to remove and 4 not upgraded.\n")
         self.assertEqual((got.phased, got.kept), (("one", "two", "three"), ("four",)))
 
+    def test_lock_is_one_only_where_nothing_had_begun(self) -> None:
+        # From runs of apt 2.6 and 3.0 in which a maintainer script calls dpkg, or apt.
+        for name in ("script-calls-dpkg.txt", "script-calls-apt.txt"):
+            said = recorded(name)
+            self.assertRegex(said, "lock")
+            self.assertFalse(apt_text.is_locked(said), name)
+            self.assertRegex(apt_text.failure(said), "^dpkg failed on qv-vend: dpkg: error")
+        self.assertFalse(apt_text.is_locked(
+            "E: Could not get lock /var/lib/dpkg/lock-frontend\n"
+            "E: Problem executing scripts DPkg::Pre-Invoke 'apt-get check'\n"))
+
     def test_a_line_that_names_no_package_is_refused(self) -> None:
-        for name in ("-y", "../x.deb", "A", "$(b)"):
+        for name in ("-y", "../x.deb", "$(b)"):
             with self.assertRaises(base.ManagerError):
                 apt_text.parse_simulation(
                     "The following packages have been kept back:\n  ok %s\n" % name)
@@ -732,8 +783,7 @@ class Injection(Case):
     def test_no_row_reaches_a_command_or_a_preferences_file(self) -> None:
         host = front.Host(1000, record.Store(self.root), self.root, self.world)
         allowed = [SIMULATE + UPGRADE, SIMULATE + PLAIN, SIMULATE + ["dist-upgrade"], DPKG_QUERY,
-                   POLICY, ["/usr/bin/apt-mark", "showhold"],
-                   POLICY_NAMES]
+                   POLICY, PREFERENCES, ["/usr/bin/apt-mark", "showhold"], POLICY_NAMES]
         accepted = 0
         for row in self.rows():
             for key in ("only", "exclude"):

@@ -35,9 +35,9 @@ class Settings(Case):
     def test_every_key_is_read(self) -> None:
         self.write("[general]\nallow: check upgrade, status\nallow_reboot: no\nlock_wait: 5\n"
                    "min_hours_between_reboots: 0\nreboot_delay: 3600\npackage_manager: apt\n"
-                   "hook_timeout: 7\n")
+                   "hook_timeout: 7\nrefresh_wait: 8\n")
         self.assertEqual(config.read(self.path), config.Config(
-            ("check", "upgrade", "status"), False, 0, 5, 3600, "apt", 7))
+            ("check", "upgrade", "status"), False, 0, 5, 3600, "apt", 7, 8))
 
     def test_a_mistake_is_an_error_with_file_line_and_key(self) -> None:
         for line, part in (("alow: check", "allow"), ("allow: check sudo", "allow: 'sudo'"),

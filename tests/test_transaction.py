@@ -336,13 +336,103 @@ class Upgrades(Case):
         got = self.perform()
         self.assertEqual((self.manager.steps[:2], got.outcome), (["recover", "refresh"], "ok"))
 
+    def test_a_repair_knows_the_selection_is_recorded_and_makes_nothing_ok(self) -> None:
+        self.manager.damage = "dpkg was interrupted"
+        self.manager.packages = {"one": "", "two": "1"}
+        self.manager.planned = base.Plan()
+        recover = self.manager.recover
+
+        def repair(until: float) -> None:
+            self.assertEqual(self.manager.selection, base.Selection(False, ("o*",), ()))
+            recover(until)
+            self.manager.packages["one"] = "2"
+
+        self.manager.recover = repair   # type: ignore[method-assign]
+        got = self.perform()
+        self.assertEqual((got.outcome, [list(row) for row in got.upgraded], got.upgraded_count),
+                         ("ok", [["one", "", "2"]], 1))
+
+    def test_what_a_repair_did_is_told_whatever_comes_of_the_run_and_of_the_next_attempt(
+            self) -> None:
+        self.manager.damage = "dpkg was interrupted"
+        self.manager.packages = {"one": "", "two": "1"}
+        recover = self.manager.recover
+
+        def repair(until: float) -> None:
+            recover(until)
+            self.manager.packages["one"] = "1.5"
+
+        self.manager.recover = repair   # type: ignore[method-assign]
+        self.manager.fault["refresh"] = base.ManagerError("no route to host")
+        got = self.perform()
+        self.assertEqual((got.outcome, got.committed, [list(row) for row in got.upgraded]),
+                         ("failed", False, [["one", "", "1.5"]]))
+        got = self.perform()
+        self.assertEqual((got.outcome, [list(row) for row in got.upgraded]),
+                         ("ok", [["one", "", "2"], ["two", "1", "2"]]))
+
+    def test_recovery_is_tried_once_in_a_window_but_a_lock_does_not_count(self) -> None:
+        self.manager.fault["refresh"] = base.ManagerError("no route to host")
+        self.manager.times["refresh"] = 1 << 30
+        for fault, steps in ((base.ManagerError("no"), 1), (base.Locked("held by 7"), 3)):
+            self.manager.steps.clear()
+            self.manager.fault["recover"] = fault
+            for _ in range(3):
+                self.manager.damage, self.manager.times["recover"] = "half installed: one", 1
+                self.perform(window="2026120%dT0215Z" % steps, lock_wait=0)
+            self.assertEqual(self.manager.steps.count("recover"), steps)
+
+    def test_some_sources_are_waited_for_and_then_the_run_goes_on_without_them(self) -> None:
+        self.manager.fault["refresh"] = base.Incomplete("apt-get update: Err:1 http://x")
+        for times, outcome, reason, end in (
+                (2, "ok", "", 1120), (99, "partial", "apt-get update: Err:1 http://x", 1180)):
+            self.manager.times["refresh"], self.clock = times, 1000.0
+            self.manager.packages = {"one": "1", "two": "1"}
+            got = self.perform(window="2026120%dT0215Z" % (times % 9 + 1), refresh_wait=200)
+            self.assertEqual((got.outcome, got.reason, self.clock), (outcome, reason, end))
+            self.assertEqual(len(got.upgraded), 2)
+
+    def test_some_sources_and_nothing_to_install_is_failed_and_uses_no_window_up(self) -> None:
+        self.manager.fault["refresh"] = base.Incomplete("apt-get update: Err:1 http://x")
+        self.manager.planned = base.Plan()
+        got = self.perform(refresh_wait=0)
+        self.assertEqual((got.outcome, got.committed, got.reason),
+                         ("failed", False, "apt-get update: Err:1 http://x"))
+
+    def test_what_cannot_be_fetched_is_planned_around(self) -> None:
+        self.manager.fault["download"] = base.Unfetched("apt-get download: two: 404")
+        plans = [base.Plan((ONE, TWO), (ONE, TWO)),
+                 base.Plan((ONE, TWO), (ONE,), (base.Left("two", "cannot be fetched: 404"),))]
+        with mock.patch.object(self.manager, "plan", lambda selection: plans.pop(0)):
+            got = self.perform()
+        self.assertEqual((got.outcome, got.reason, [row[0] for row in got.upgraded], got.pending),
+                         ("partial", "two: cannot be fetched: 404", ["one"], 1))
+
+    def test_nothing_that_can_be_fetched_is_failed_and_uses_no_window_up(self) -> None:
+        self.manager.fault["download"] = base.Unfetched("apt-get download: two: 404")
+        plans = [base.Plan((TWO,), (TWO,)),
+                 base.Plan((TWO,), (), (base.Left("two", "cannot be fetched: 404"),))]
+        with mock.patch.object(self.manager, "plan", lambda selection: plans.pop(0)):
+            got = self.perform()
+        self.assertEqual((got.outcome, got.committed, got.reason, got.kept_count),
+                         ("failed", False, "apt-get download: two: 404", 1))
+
+    def test_a_package_whose_files_others_have_taken_over_is_not_removed(self) -> None:
+        def remove() -> None:
+            del self.manager.packages["two"]
+            self.manager.replaced = {"two"}
+
+        self.manager.on_commit = remove
+        self.manager.planned = base.Plan((ONE,), (ONE,))
+        self.assertEqual(self.perform().outcome, "ok")
+
     def test_a_failed_recovery_leaves_the_decision_to_the_package_manager(self) -> None:
         self.manager.damage = "not completely installed: one"
-        self.manager.fault["recover"] = base.ManagerError("no")
+        self.manager.fault["recover"] = base.ManagerError("cannot be repaired: one; no")
         got = self.perform()
         self.assertIn("commit", self.manager.steps)
         self.assertEqual((got.outcome, got.reason, got.clean),
-                         ("failed", "not completely installed: one", False))
+                         ("failed", "cannot be repaired: one; no", False))
 
     def test_an_interpreter_that_vanished_is_failed(self) -> None:
         for code, part in ((127, "cannot be started"), (1, "does not start any more")):
@@ -444,6 +534,22 @@ class Hooks(Case):
         self.manager.fault["commit"] = base.ManagerError("dpkg failed on two")
         got = self.perform(window="20261201T0215Z")
         self.assertEqual((got.outcome, got.reason), ("failed", "dpkg failed on two"))
+
+    def test_hooks_stand_around_a_repair_too_and_a_refusal_keeps_it_from_starting(self) -> None:
+        self.hook("pre-patch")
+        self.hook("post-patch", "20-hook")
+        self.manager.damage = "dpkg was interrupted"
+        self.manager.fault["refresh"] = base.ManagerError("no route to host")
+        self.assertEqual(self.perform().outcome, "failed")
+        self.assertEqual([os.path.basename(argv[0]) for argv in self.commands[:2]],
+                         ["10-hook", "20-hook"])
+        self.codes["10-hook"] = 3
+        self.manager.steps.clear()
+        self.manager.damage = "dpkg was interrupted"
+        for op in ("upgrade", "repair"):
+            got = self.perform(op, window="20261201T0215Z")
+            self.assertEqual((got.outcome, got.committed, self.manager.steps),
+                             ("refused", False, []))
 
     def test_a_failing_hook_after_the_run_is_failed_but_everything_is_told(self) -> None:
         self.hook("post-patch")

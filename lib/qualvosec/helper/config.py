@@ -20,8 +20,8 @@ from qualvosec.helper import request
 from qualvosec.helper.managers import base
 
 MAX_BYTES = 65536
-_LIMITS = {"min_hours_between_reboots": (0, 8760), "lock_wait": (0, 86400),
-           "reboot_delay": (0, 3600), "hook_timeout": (1, 86400)}
+_LIMITS = {"min_hours_between_reboots": (0, 8760), "reboot_delay": (0, 3600),
+           "hook_timeout": (1, 86400)}  # others: up to a day
 
 
 class Config(NamedTuple):
@@ -34,6 +34,7 @@ class Config(NamedTuple):
     reboot_delay: int = 60
     package_manager: str = "auto"
     hook_timeout: int = 300
+    refresh_wait: int = 600
 
 
 def read(path: str) -> Config:
@@ -57,7 +58,7 @@ def _value(key: str, item: ini.Item) -> Any:
         return ini.boolean(item, key)
     if key == "package_manager":
         return ini.choice(item, key, ["auto"] + sorted(managers.KINDS))
-    return ini.integer(item, key, *_LIMITS[key])
+    return ini.integer(item, key, *_LIMITS.get(key, (0, 86400)))
 
 
 def veto(path: str, now: float) -> str:

@@ -85,19 +85,25 @@ class State(NamedTuple):
     reboot_window: str = ""
     last_reboot: int = 0
     record: Record = Record()
+    recovered: str = ""
 
 
 def accept(state: State, request: requests.Request, now: int, boot_id: str) -> State:
     """Return the state in which `request` waits for its process; the old record is remembered."""
-    old, state = state.record, state._replace(request=request, accepted=now, boot_id=boot_id,
-                                              taken=False)
+    old, before = state.record, state.request
+    state = state._replace(request=request, accepted=now, boot_id=boot_id, taken=False)
     if request.op == "reboot":
         return state._replace(reboot_window="",
                               record=old._replace(reboot_requested=0, reboot_refused=""))
     same = old.window == request.window
+    if request.op == "repair" and same:
+        # It keeps to what the run was asked for; its own request does not say that.
+        state = state._replace(request=before._replace(op="repair", not_after=request.not_after))
+    done = old.upgraded if same and request.op == "upgrade" else ()
     record = Record(window=request.window, op=request.op, boot_id=boot_id, accepted=now,
                     phase="accepted", committed=same and old.committed, kernel=os.uname().release,
-                    history=_remember(old), upgraded_count=0 if request.op == "upgrade" else None)
+                    history=_remember(old), upgraded=done,
+                    upgraded_count=len(done) if request.op == "upgrade" else None)
     return state._replace(record=record, planned=state.planned if same else ())
 
 

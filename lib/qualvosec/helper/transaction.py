@@ -14,7 +14,10 @@ import signal
 import sys
 from typing import Any
 from typing import Callable
+from typing import Dict
 from typing import List
+from typing import Optional
+from typing import Tuple
 
 from qualvosec import command
 from qualvosec import files
@@ -31,6 +34,7 @@ from qualvosec.helper.managers import settle
 from qualvosec.helper.managers import system
 
 RETRY_S = 5.0
+REFRESH_AGAIN_S = 60.0
 
 
 class Transaction:
@@ -43,6 +47,10 @@ class Transaction:
         self.request = state.request
         self.world, self.config_dir, self.launcher = world, config_dir, launcher
         self.manager = base.Manager(world)
+        self.faults: List[str] = []
+        self.before: Optional[Tuple[Dict[str, str], Dict[str, int]]] = None
+        self.hooked = False
+        self.unrepaired = ""
 
     def perform(self) -> None:
         """Do what was asked and record how it ended; raises FileError if even that fails."""
@@ -86,6 +94,28 @@ class Transaction:
                 self.world.tell("waiting", reason=error)
                 self.world.sleep(RETRY_S)
 
+    def _open(self) -> None:
+        """Let the administrator's programs prepare the first change, and see what was before."""
+        if not self.hooked:
+            self._hooks("pre-patch")
+            self.hooked = True
+        self._patiently(self.manager.unlocked)
+        self.before = self.before or (self.manager.installed(), self.manager.leftovers())
+
+    def _compare(self) -> Dict[str, str]:
+        """Record what has changed since the first change; return what is installed now."""
+        before, papers = self.before or ({}, {})
+        after = self.manager.installed()
+        rows = {name: (name, before.get(name, ""), after[name]) for name in after
+                if after[name] and before.get(name) != after[name]}
+        # An earlier attempt in this window may have begun with a repair.
+        rows.update({row[0]: (row[0], row[1], after[row[0]]) for row in self.state.record.upgraded
+                     if after.get(row[0])})
+        new = tuple(sorted(path for path, stamp in self.manager.leftovers().items()
+                           if papers.get(path) != stamp))
+        self._save(upgraded=tuple(rows[name] for name in sorted(rows)), config_files=new)
+        return after
+
     def _hooks(self, kind: str, **facts: str) -> None:
         hooks.run_all(self.config_dir, kind, self.config.hook_timeout,
                       dict(facts, window=self.request.window), self.world)
@@ -93,36 +123,74 @@ class Transaction:
     # --- the run ------------------------------------------------------------------
 
     def _begin(self) -> str:
-        """Wait for the package manager; say what is broken before anything is done."""
+        """Wait for the package manager and let it repair what is broken: what that was."""
+        asked = self.request
+        self.manager.selection = base.Selection(asked.security_only, asked.only, asked.exclude)
         self._phase("waiting", manager=self.manager.name, started=int(self.world.now()))
         self._patiently(self.manager.unlocked)
         self._phase("recover")
-        return self.manager.broken()
+        broken = self.manager.broken()
+        # Once in a window: what fails may be a script, and further attempts come.
+        if broken and (asked.op == "repair" or self.state.recovered != asked.window):
+            self._open()
+            self.state = self.state._replace(recovered=asked.window)
+            self._save()
+            try:
+                self.unrepaired = base.failure(lambda: self._patiently(self.manager.recover))
+            except base.ManagerError:
+                self.state = self.state._replace(recovered="")
+                raise
+            finally:
+                self._compare()
+            # The update to come may be the cure; the package manager itself decides.
+            self.world.tell("recovered", fault=self.unrepaired)
+        return broken
 
-    def _upgrade(self) -> None:
-        if self._begin():
-            fault = base.failure(lambda: self._patiently(self.manager.recover))
-            if fault:
-                # The update to come may be the cure; the package manager itself decides.
-                self.world.tell("recovery failed", reason=fault)
-        self._phase("refresh")
-        self._patiently(lambda until: self.manager.refresh(self.request.not_after))
-        self._phase("simulate")
-        asked = self.request
-        selection = base.Selection(asked.security_only, asked.only, asked.exclude)
-        self.manager.prefetch(selection, asked.not_after)
-        plan = self.manager.plan(selection)
+    def _refresh(self) -> None:
+        """Fetch the lists; go on without some of the sources after refresh_wait."""
+        end = min(self.world.now() + self.config.refresh_wait, self.request.not_after)
+        while True:
+            try:
+                return self._patiently(lambda until: self.manager.refresh(self.request.not_after))
+            except base.Incomplete as error:
+                if self.world.now() + REFRESH_AGAIN_S > end:
+                    return self.faults.append(str(error))
+                self.world.tell("waiting", reason=error)
+                self.world.sleep(REFRESH_AGAIN_S)
+
+    def _fetch(self) -> base.Plan:
+        """Plan, and plan anew without what cannot be fetched."""
+        plan = self.manager.plan(self.manager.selection)
         kept = tuple((left.name, left.why) for left in plan.left if left.kind != base.POLICY)
         self._save(kept=kept, pending=len(plan.pending))
-        if not plan.install:
-            return self._finish(*base.forecast(plan), committed=True)
-        self._patiently(lambda until: self.manager.download(plan, asked.not_after))
-        self._hooks("pre-patch")
-        self._patiently(self.manager.unlocked)
-        return self._install(plan)
+        try:
+            if plan.install:
+                self._patiently(lambda until: self.manager.download(plan, self.request.not_after))
+        except base.Unfetched as error:
+            self.world.tell("left out", reason=error)
+            plan = self._fetch()
+            # Where nothing else is left, no window is used up: it may be there the next time.
+            self.faults += [] if plan.install else [str(error)]
+        return plan
+
+    def _upgrade(self) -> None:
+        self._begin()
+        self._phase("refresh")
+        self._refresh()
+        self._phase("simulate")
+        self.manager.prefetch(self.manager.selection, self.request.not_after)
+        plan = self._fetch()
+        if plan.install:
+            self._open()
+            return self._install(plan._replace(faults=tuple(self.faults) + plan.faults))
+        if self.faults:
+            raise base.ManagerError("; ".join(self.faults))
+        outcome, why = base.forecast(plan)
+        repaired = outcome == "nothing" and self.state.record.upgraded
+        return self._finish("ok" if repaired else outcome, why, committed=True)
 
     def _install(self, plan: base.Plan) -> None:
-        before, papers, fault = self.manager.installed(), self.manager.leftovers(), ""
+        before, fault = self.manager.installed(), ""
         self.state = self.state._replace(planned=tuple(p[:3] for p in plan.install))
         self._may_start()
         self._phase("commit", committed=True, upgraded_count=None, pending=None)
@@ -131,37 +199,31 @@ class Transaction:
         except base.ManagerError as error:
             fault = str(error)
             if error.outcome != "failed" and self.manager.installed() == before:
-                self._save(committed=False, upgraded=(), pending=len(plan.pending))
+                self._compare()
+                self._save(committed=False, pending=len(plan.pending))
                 raise
         self._phase("compare")
-        after = self.manager.installed()
-        changed = tuple((name, before.get(name, ""), after[name]) for name in sorted(after)
-                        if after[name] and before.get(name) != after[name])
+        after = self._compare()
         missing = {p.name for p in plan.install if after.get(p.name) != p.new}
-        for what, names in (("removed", set(before) - set(after)), ("not installed", missing)):
+        removed = set(before) - set(after) - self.manager.replaced
+        for what, names in (("removed", removed), ("not installed", missing)):
             if names:
                 fault = fault or "%s: %s" % (what, settle.some(names))
-        new = tuple(sorted(path for path, stamp in self.manager.leftovers().items()
-                           if papers.get(path) != stamp))
-        rest = {p.name for p in plan.pending} - {row[0] for row in changed}
-        self._save(upgraded=changed, config_files=new, pending=len(rest))
-        outcome, why = base.forecast(plan._replace(
-            warnings=plan.warnings + tuple(self.manager.notes)))
-        try:
-            self._hooks("post-patch", outcome="failed" if fault else outcome)
-        except (base.Refused, command.CommandError) as error:
-            fault = fault or str(error)
-        self._finish("failed" if fault else outcome, fault or why)
+        rest = {p.name for p in plan.pending} - {row[0] for row in self.state.record.upgraded}
+        self._save(pending=len(rest))
+        plan = plan._replace(warnings=plan.warnings + tuple(self.manager.notes))
+        self._finish(*(("failed", fault) if fault else base.forecast(plan)))
 
     def _repair(self) -> None:
         broken, reason = self._begin(), "the run was interrupted"
-        fault = base.failure(lambda: self._patiently(self.manager.recover)) if broken else ""
-        reason = fault or reason + ("; repaired: " + broken if broken else "")
+        reason = self.unrepaired or reason + ("; repaired: " + broken if broken else "")
         self._phase("compare")
         after, planned = self.manager.installed(), self.state.planned
         lost = base.lost(planned, after)
-        self._save(upgraded=tuple(row for row in planned if after.get(row[0]) == row[2]))
-        self._finish("failed" if fault or lost else "interrupted", reason + lost)
+        rows = {row[0]: tuple(row) for row in self.state.record.upgraded}
+        rows.update({row[0]: row for row in planned if after.get(row[0]) == row[2]})
+        self._save(upgraded=tuple(rows.values()))
+        self._finish("failed" if self.unrepaired or lost else "interrupted", reason + lost)
 
     def _finish(self, outcome: str, reason: str, **fields: Any) -> None:
         """Look at the system once more, then write how it ended."""
@@ -169,15 +231,23 @@ class Transaction:
                         outcome=outcome, reason=reason)
         if self.request.op == "reboot":
             return self._save(reboot_refused=reason[:500], reboot_requested=0)
+        if self.hooked:
+            try:
+                self._hooks("post-patch", outcome=outcome)
+            except (base.Refused, command.CommandError) as error:
+                if outcome != "failed":
+                    outcome, reason = "failed", str(error)
         clean, reasons = outcome == "unsupported", None
         if not clean:
             try:
                 fault = self.manager.broken()
                 clean, reasons = not fault, self.manager.reboot_reasons()
-                fault = fault or self._self_check()
+                fault = (fault and self.unrepaired) or fault or self._self_check()
             except (base.ManagerError, command.CommandError, OSError) as error:
                 fault = str(error)
-            if fault and outcome in ("ok", "partial", "nothing", "interrupted"):
+            # What could not be repaired is also why nothing could be planned.
+            if fault and (outcome in ("ok", "partial", "nothing", "interrupted") or (
+                    outcome == "failed" and self.unrepaired and not self.state.record.committed)):
                 outcome, reason = "failed", fault
         return self._phase("done", finished=int(self.world.now()), outcome=outcome, clean=clean,
                            reason=reason[:500], reboot=base.reboot_word(reasons),

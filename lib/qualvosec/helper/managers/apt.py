@@ -9,7 +9,7 @@ apt-get(8), apt_preferences(5), dpkg(1), dpkg-query(1).
 """
 
 import os
-import re
+import shlex
 from typing import Collection
 from typing import ContextManager
 from typing import Dict
@@ -26,6 +26,7 @@ from qualvosec.helper.managers import apt_text as text
 from qualvosec.helper.managers import base
 from qualvosec.helper.managers import kernel
 from qualvosec.helper.managers import locks
+from qualvosec.helper.managers import names
 from qualvosec.helper.managers import settle
 
 ENVIRONMENT = {
@@ -39,20 +40,22 @@ LOCKS = ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock", "/var/lib/apt/list
 JOURNAL = "/var/lib/dpkg/updates"
 REFRESH_S = 900
 SIMULATE_S = 300
-_KEEP_CONFIG = ("--force-confdef", "--force-confold")
-# What the answers depend on, whatever apt.conf says: `quiet "2"` and `-q` are 3, and no counts.
-_SAY = ("-q=1", "-o", "APT::Get::Print-URIs=false")
-# The last two undo an administrator's: apt would refuse --no-remove, and list versions, too.
-_OPTIONS = ("-o", "Dpkg::Use-Pty=0", "-o", "Dpkg::Options::=--force-confdef",
-            "-o", "Dpkg::Options::=--force-confold", "-o", "APT::Get::AutomaticRemove=false",
-            "-o", "APT::Get::Show-Versions=false")
+_CONFIGURE = ("--configure", "-a", "--force-confdef", "--force-confold")
+# What the answers and the run depend on, whatever apt.conf says: `quiet "2"` and `-q` are 3, and
+# no counts; with AutomaticRemove apt would refuse --no-remove.
+_SAY = ["-q=1"] + [word for option in (
+    "Print-URIs=false", "Simulate=false", "Download=true", "Download-Only=false",
+    "Trivial-Only=false", "allow-downgrades=false", "force-yes=false", "Fix-Missing=false",
+    "AutomaticRemove=false", "Show-Versions=false") for word in ("-o", "APT::Get::" + option)]
+_OPTIONS = ["-o", "Dpkg::Use-Pty=0", "-o", "Dpkg::Options::=--force-confdef",
+            "-o", "Dpkg::Options::=--force-confold"]
 DATABASE_LOST = ("/var/lib/dpkg/status: is empty or has lost a part, dpkg itself is not in it: "
                  "restore it from /var/backups/dpkg.status.*")
 HIDDEN = "%s: a security update is hidden by a pin or by APT::Default-Release"
+INTERRUPTED = "dpkg was interrupted"
+_FIX = ("-f", "install")
 NOT_SECURE = "needs a version of another package that is not a security update"
-_UPGRADE = ("upgrade", "--with-new-pkgs")
-_LOCKED = re.compile(r"Could not get lock|is another process using it|frontend lock"
-                     r"|Unable to lock")
+_UPGRADE = ("--no-remove", "upgrade", "--with-new-pkgs")
 _STATUS = "-f=${binary:Package}\\t${Version}\\t${Architecture}\\t${db:Status-Abbrev}\\n"
 
 
@@ -67,6 +70,8 @@ class Apt(base.Manager):
         self._own = ""
         self._archives: Tuple[str, ...] = ()
         self._fetched: Optional[text.Simulation] = None
+        self._barred: Dict[str, str] = {}
+        self._faults: Tuple[str, ...] = ()
 
     def busy(self) -> str:
         """See base.Manager."""
@@ -110,42 +115,73 @@ class Apt(base.Manager):
         """See base.Manager. Not `dpkg --audit`: that complains for ever of missing checksums."""
         journal = self.path(JOURNAL)
         if os.path.isdir(journal) and any(name.isdigit() for name in os.listdir(journal)):
-            return "dpkg was interrupted"
+            return INTERRUPTED
         bad = [name for name, _, status in self._statuses()
                if status[1:2] not in ("i", "n", "c") or status[2:3].strip()]
         return "not completely installed: %s" % settle.some(bad) if bad else ""
 
     def recover(self, until: float) -> None:
-        """See base.Manager."""
-        self._commit(self._configure(), fatal=False)
-        lost = [name for name, _, status in self._statuses() if status[2:3] == "R"]
-        if lost:
-            self._reinstall([name for name in lost if text.is_name(name)], until)
-        self._commit(self._get(until) + ["--no-remove", "-f", "install"], fatal=False)
+        """See base.Manager; where apt cannot help, dpkg configures what it can."""
+        if self.broken() == INTERRUPTED:
+            # Reads the journal into the status and does no more: apt refuses to start before.
+            self._commit([self.program("dpkg"), "--set-selections"], fatal=False)
+        chosen, installed = self.selection, self.installed()
+        barred = set(names.unwanted(chosen.only, chosen.exclude, installed, installed,
+                                    self._own)[0])
+        if chosen.security_only:
+            self._archives = self._security(self._query([self.program("apt-cache"), "policy"]))
+        with self._preferences(barred, chosen.security_only) as options:
+            get = self._get(until) + options + ["--no-remove"]
+            lost = [name for name, _, status in self._statuses()
+                    if status[2:3] == "R" and text.is_name(name)]
+            if lost:
+                self._reinstall(get, lost)
+            fault = self._fix(get + list(_FIX), barred)
+        if fault or self.broken():
+            self._commit([self.program("dpkg")] + list(_CONFIGURE), fatal=False)
         left = self.broken()
         if left:
-            raise base.ManagerError("cannot be repaired: %s" % left)
+            raise base.ManagerError("cannot be repaired: %s%s" % (left, fault and "; " + fault))
 
-    def _reinstall(self, lost: List[str], until: float) -> None:
+    def _fix(self, argv: List[str], barred: Set[str]) -> str:
+        """Let apt repair dependencies and configure, if that keeps to the selection; else why."""
+        try:
+            said = self._simulate(barred, self.selection.security_only, ("--no-remove",) + _FIX)
+            wrong = set(said.lowered) | names.expand(
+                self.selection.exclude, [package.name for package in said.install], self._own)[0]
+            if wrong:
+                return "that needs %s, which is left out" % settle.some(wrong)
+            self._commit(argv)
+        except base.Locked:
+            raise
+        except base.ManagerError as error:
+            return str(error)
+        return ""
+
+    def _reinstall(self, get: List[str], lost: List[str]) -> None:
         """Unpack again what was lost half-way; apt-get would mark it as asked for by hand."""
         mark = self.program("apt-mark")
         automatic = self.call([mark, "showauto"] + lost, ENVIRONMENT).out.split()
-        self._commit(self._get(until) + ["--no-remove", "--reinstall", "install", "--"] + lost,
-                     fatal=False)
+        self._commit(get + ["--reinstall", "install", "--"] + lost, fatal=False)
         again = sorted(set(automatic) & set(lost))
         if again:
             self.call([mark, "auto"] + again, ENVIRONMENT)
 
     def refresh(self, until: float) -> None:
         """See base.Manager. Old versions exit with 0 after a failed download: read the output."""
-        argv = [self.program("apt-get")] + list(_SAY) + [
+        argv = [self.program("apt-get")] + _SAY + [
             "-o", self._timeout(until), "-o", "APT::Update::Error-Mode=any",
             "-o", "Acquire::Retries=3", "update"]
-        end = min(until, self.world.now() + REFRESH_S)
-        answer = _checked(self.call(argv, ENVIRONMENT, end), "apt-get update")
-        missing = text.not_fetched(answer.text)
-        if missing:
-            raise base.ManagerError("apt-get update: %s" % missing)
+        answer = self.call(argv, ENVIRONMENT, min(until, self.world.now() + REFRESH_S))
+        said = text.parse_update(answer.text)
+        fault = "apt-get update: %s" % said.fault
+        self._faults = (fault,) if said.only_script else ()
+        if said.incomplete and not answer.timed_out:
+            raise base.Incomplete(fault)
+        if not said.only_script:
+            _checked(answer, "apt-get update")
+            if said.fault:
+                raise base.ManagerError(fault)
 
     def installed(self) -> Dict[str, str]:
         """See base.Manager. What waits for a trigger (W, t) was configured; the rest was not."""
@@ -155,7 +191,7 @@ class Apt(base.Manager):
     def prefetch(self, selection: base.Selection, until: float) -> None:
         """See base.Manager. Every start of apt-get reads all lists: this one saves one of two."""
         if not any(selection):
-            argv = self._get(until) + ["--no-remove", "-d", "-V"] + list(_UPGRADE)
+            argv = self._get(until) + ["-d", "-V"] + list(_UPGRADE)
             answer = self.call(argv, ENVIRONMENT, until)
             self._fetched = text.parse_lists(answer.out) if answer.code == 0 else None
 
@@ -165,30 +201,36 @@ class Apt(base.Manager):
                 package[:3] for package in self._fetched.install}:
             return
         with self._preferences(plan.excluded, plan.selection.security_only) as options:
-            argv = self._get(until) + options + ["--no-remove", "-d"] + list(_UPGRADE)
-            _checked(self.call(argv, ENVIRONMENT, until), "apt-get download")
+            argv = self._get(until) + options + ["-d"] + list(_UPGRADE)
+            answer = self.call(argv, ENVIRONMENT, until)
+        if answer.code and not answer.timed_out:
+            self._barred.update(text.unfetched(answer.text, plan.install))
+            lost = sorted({package.name for package in plan.install} & set(self._barred))
+            if lost:
+                raise base.Unfetched("apt-get download: %s: %s"
+                                     % (settle.some(lost), self._barred[lost[0]]))
+        _checked(answer, "apt-get download")
 
     def commit(self, plan: base.Plan, until: float) -> None:
         """See base.Manager."""
         with self._preferences(plan.excluded, plan.selection.security_only) as options:
             try:
-                self._commit(self._get(until) + options + ["--no-remove"] + list(_UPGRADE))
+                self._commit(self._get(until) + options + list(_UPGRADE))
             except base.Locked:
                 raise
             except base.ManagerError:
-                # apt gives up at the first package that cannot be unpacked. What it had
-                # unpacked before must not wait for the next window to be configured.
-                if self.broken():
-                    self.call(self._configure(), ENVIRONMENT, logged=True)
+                # apt gives up at the first package that cannot be unpacked. What it had unpacked
+                # before must not wait for the next window to be configured, with apt's hooks.
+                if any(status[1:2] == "U" for _, _, status in self._statuses()):
+                    self._commit(self._get(until) + options + ["--no-remove", "install"],
+                                 fatal=False)
                 raise
-
-    def _configure(self) -> List[str]:
-        return [self.program("dpkg"), "--configure", "-a"] + list(_KEEP_CONFIG)
 
     def _commit(self, argv: List[str], fatal: bool = True) -> None:
         """Run what changes the system: no deadline, never signalled, output to the log."""
         answer = self.call(argv, ENVIRONMENT, logged=True)
-        if fatal or _LOCKED.search(answer.text):
+        self.replaced |= text.replaced(answer.text)
+        if fatal or text.is_locked(answer.text):
             _checked(answer, os.path.basename(argv[0]))
 
     def leftovers(self) -> Dict[str, int]:
@@ -215,20 +257,32 @@ class Apt(base.Manager):
         return "DPkg::Lock::Timeout=%d" % max(0, min(60, until - self.world.now()))
 
     def _get(self, until: float) -> List[str]:
-        return [self.program("apt-get"), "-y", "-o", self._timeout(until)] + list(_SAY + _OPTIONS)
+        return [self.program("apt-get"), "-y", "-o", self._timeout(until)] + _SAY + _OPTIONS
 
     def _preferences(self, excluded: Collection[str],
                      security_only: bool) -> ContextManager[List[str]]:
-        return pins.options(self.world, excluded, self._archives if security_only else ())
+        archives = self._archives if security_only else ()
+        admin = ""
+        if excluded or archives:
+            # apt.conf may have put it elsewhere: P='/etc/apt/preferences'
+            said = self._query([self.program("apt-config"), "shell", "P",
+                                "Dir::Etc::Preferences/f"])
+            admin = "".join(shlex.split(said)).partition("=")[2]
+        return pins.options(self.world, excluded, archives, self.path(admin) if admin else "")
+
+    def _security(self, policy: str) -> Tuple[str, ...]:
+        return pins.archives(policy, self._words("/etc/os-release"))
 
     def _simulate(self, excluded: Collection[str] = (), security_only: bool = False,
-                  words: Sequence[str] = ("--no-remove",) + _UPGRADE) -> text.Simulation:
+                  words: Sequence[str] = _UPGRADE) -> text.Simulation:
         with self._preferences(excluded, security_only) as options:
             # Root's simulation would replace, at some cost, the planner's log of the last real run.
-            argv = [self.program("apt-get"), "-y", "-s", "-o", "Debug::NoLocking=1",
-                    "-o", "Dir::Log::Planner="] + list(_SAY + _OPTIONS)
+            argv = [self.program("apt-get")] + _SAY + _OPTIONS + [
+                "-y", "-s", "-o", "Debug::NoLocking=1", "-o", "Dir::Log::Planner=",
+                "-o", "APT::Get::allow-downgrades=true"]
             said = text.parse_simulation(self._query(argv + options + list(words)))
-        if said.unnamed and text.names_all(self.installed().get("apt", "")):
+        if said.unnamed and "install" not in words and text.names_all(
+                self.installed().get("apt", "")):
             raise base.ManagerError("apt-get: does not name %d of what it keeps back"
                                     % said.unnamed)
         return said
@@ -242,9 +296,10 @@ class Apt(base.Manager):
         known = self._query([self.program("apt-cache"), "policy"])
         partly = selection.security_only
         asked = detail or partly or pins.outranked(known)
-        self._archives = pins.archives(known, self._words("/etc/os-release")) if asked else ()
+        self._archives = self._security(known) if asked else ()
         everything = self._fetched or self._simulate()
-        updates = {package.name: package for package in everything.install if package.old}
+        updates = {package.name: package for package in everything.install
+                   if package.old and package.old != package.new}
         named, installed = set(everything.kept + everything.phased), self.installed()
         if not text.names_all(installed.get("apt", "")):
             named |= self._offered(False)
@@ -262,7 +317,9 @@ class Apt(base.Manager):
             updates.update(self._candidates(hidden, True)[0])
         updates = {name: package._replace(security=package.security or name in urgent)
                    for name, package in updates.items()}
-        told = () if partly else tuple(HIDDEN % name for name in hidden)
+        again = [package.name for package in everything.install if package.old == package.new]
+        told = tuple("%s: %s" % (name, settle.SAME) for name in again) + tuple(
+            HIDDEN % name for name in hidden if not partly)
         pending = settle.Pending(updates, installed, bool(self._archives), held, told,
                                  (phased & set(waiting)) - set(held), self._own)
         free = {package.name for package in everything.install}
@@ -273,9 +330,13 @@ class Apt(base.Manager):
                 chosen = self._simulate(excluded, partly)
             stuck = set(updates) - excluded - {package.name for package in chosen.install}
             why = self._reasons(stuck - phased - set(held), excluded, partly, free)
-            return settle.Simulation(chosen.install, chosen.removed, {}, why)
+            needs = dict.fromkeys(chosen.lowered, settle.DOWNGRADE)
+            needs.update(dict.fromkeys(again, settle.SAME))
+            needs.update({package.name: self._barred[package.name] for package in chosen.install
+                          if package.name in self._barred})
+            return settle.Simulation(chosen.install, chosen.removed, needs, why)
 
-        return settle.plan(self.name, selection, pending, simulate)
+        return settle.plan(self.name, selection, pending, simulate)._replace(faults=self._faults)
 
     def _candidates(self, names: List[str],
                     security_only: bool) -> Tuple[Dict[str, base.Package], Set[str]]:
@@ -300,7 +361,7 @@ class Apt(base.Manager):
             full = self._simulate(excluded, security_only, ("dist-upgrade",))
         except base.ManagerError:
             # Only a reason is lost, and the plan does not depend on it.
-            full = text.Simulation((), (), (), ())
+            full = text.Simulation()
         found = {}
         if full.removed:
             found = {package.name: "needs the removal of %s" % settle.some(full.removed)
@@ -315,7 +376,7 @@ def _checked(answer: base.Answer, what: str) -> base.Answer:
     """Return the answer of a command that succeeded; raises Locked or ManagerError."""
     if answer.timed_out:
         raise base.ManagerError("%s: was not finished in time and ended" % what)
-    if answer.code != 0 and _LOCKED.search(answer.text):
+    if answer.code != 0 and text.is_locked(answer.text):
         raise base.Locked("%s: %s" % (what, text.failure(answer.text)))
     if answer.code != 0:
         raise base.ManagerError("%s: %s" % (what, text.failure(answer.text)))

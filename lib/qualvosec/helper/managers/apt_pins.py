@@ -89,17 +89,17 @@ def preferences(excluded: Iterable[str], security: Iterable[str], admin: bytes) 
 
 
 @contextlib.contextmanager
-def options(world: base.World, excluded: Collection[str],
-            security: Collection[str]) -> Iterator[List[str]]:
-    """Give the options that name a preferences file; it is gone afterwards."""
+def options(world: base.World, excluded: Collection[str], security: Collection[str],
+            admin: str) -> Iterator[List[str]]:
+    """Give the options that name a preferences file, as `admin` does; it is gone afterwards."""
     if not excluded and not security:
         yield []
         return
     folder = os.path.join(world.run_dir, "qualvosec-" + os.urandom(8).hex())
     path = os.path.join(folder, "preferences")
-    admin = os.path.realpath(os.path.join(world.root, "etc/apt/preferences"))
+    admin = os.path.realpath(admin)
     try:
-        kept = files.read_bounded(admin, 1 << 20) if os.path.exists(admin) else b""
+        kept = files.read_bounded(admin, 1 << 20) if os.path.isfile(admin) else b""
         os.mkdir(folder, 0o755)
         files.write_atomic(path, preferences(excluded, security, kept), 0o644)
         yield ["-o", "Dir::Etc::Preferences=" + path] + (_NO_DEFAULT if security else [])

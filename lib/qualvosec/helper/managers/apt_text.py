@@ -10,6 +10,7 @@ apt-get(8), apt-cache(8), Debian Policy 5.6.1.
 import fnmatch
 import re
 from typing import Dict
+from typing import Iterable
 from typing import List
 from typing import NamedTuple
 from typing import Optional
@@ -23,11 +24,14 @@ from qualvosec.helper.managers import settle
 # suite has been called "stable", "stable-security" and "bookworm-security".
 SECURITY = (("Debian-Security", "*"), ("Devuan-Security", "*"), ("Ubuntu", "*-security"),
             ("UbuntuESM", "*-infra-security"), ("UbuntuESMApps", "*-apps-security"))
-_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]{1,127}(:[a-z0-9-]{2,16})?")
+# What dpkg takes (its pkg_name_is_illegal): vendors use more than the Policy allows.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]{0,199}(:[a-z0-9-]{2,16})?")
 _INST = re.compile(r"Inst (\S+) (?:\[([^]]+)\] )?\((\S+) (.*) \[([^]]+)\]\)")
 _NEW = "The following NEW packages will be installed:"
 _UPGRADED = "The following packages will be upgraded:"
 _KEPT = "The following packages have been kept back:"
+_LOWERED = "The following packages will be DOWNGRADED:"
+_UNSIGNED = "WARNING: The following packages cannot be authenticated!"
 _PHASED = ("The following upgrades have been deferred due to phasing:",
            "Not upgrading yet due to phasing:")
 _LISTED = re.compile(r"   (\S+) \((?:(\S+) => )?(\S+)\)")
@@ -36,18 +40,38 @@ _COUNTS = re.compile(r"(?m)^(\d+) upgraded, (\d+) newly installed, (?:(\d+) rein
 _POLICY = re.compile(r"(?m)^(\S+):\n  Installed: (\S+)\n  Candidate: (\S+)$")
 _OF_PHASED = re.compile(r"(?m)^(\S+):\n  Installed: \S+\n  Candidate: (\S+)\n"
                         r"(?: .*\n)*? (?:   |\*\*\*) \2 -?\d+ \(phased ")
-_ITEM = re.compile(r"(?m)^(?:Err|Ign|Get|Hit):(\d+) .*$")
-_FAULT = re.compile(r"(?m)^(?:W: (?:Failed to fetch|An error occurred|Some index files)|E:).*$")
+# An item of a download: what became of it, number, address, release; further words; the cause.
+_ITEM = re.compile(r"(?m)^(Err|Ign|Get|Hit):(\d+) (\S+) ([^\s/]+)(.*)\n?((?:  .*)?)")
+_FAULT = re.compile(r"(?m)^(?:W: (?:Failed to fetch|An error occurred|GPG error)|E:).*$"
+                    r"|^W: Some index files.*$")
+_SCRIPT = "E: Problem executing scripts "
+_LOCKED = re.compile(r"(?m)^(?:E: Could not get lock|E: Unable to (?:acquire|lock)"
+                     r"|dpkg: error: dpkg .* (?:is|was) locked by another process)")
+# What stands before the words of a program that apt or dpkg has started.
+_BEGUN = re.compile(r"(?m)^(?:Setting up|Preparing to unpack|Unpacking|Removing|Processing triggers"
+                    r"|\(Reading database|Errors were encountered|E: Failure running|%s)" % _SCRIPT)
+_CAUSES = ("No space left on device", "dpkg: unrecoverable fatal error", "dpkg: error",
+           "dpkg-query: error", "EXPKEYSIG", "E: ", "W: ")
+_REPLACED = re.compile(r"(?m)^\(Noting disappearance of (\S+), which has been completely replaced")
 
 
 class Simulation(NamedTuple):
     """What `apt-get -s` says it would do; `unnamed` of what it keeps back it only counts."""
 
-    install: Tuple[base.Package, ...]
-    removed: Tuple[str, ...]
-    kept: Tuple[str, ...]
-    phased: Tuple[str, ...]
+    install: Tuple[base.Package, ...] = ()
+    removed: Tuple[str, ...] = ()
+    kept: Tuple[str, ...] = ()
+    phased: Tuple[str, ...] = ()
     unnamed: int = 0
+    lowered: Tuple[str, ...] = ()
+
+
+class Update(NamedTuple):
+    """What `apt-get update` says went wrong; with some sources, or only with a script behind it."""
+
+    fault: str
+    incomplete: bool
+    only_script: bool
 
 
 def parse_simulation(text: str) -> Simulation:
@@ -59,7 +83,7 @@ def parse_simulation(text: str) -> Simulation:
         if line.startswith("  ") and header:
             listed.setdefault(header, []).extend(line.split())
             continue
-        header = line if line == _KEPT or line in _PHASED else ""
+        header = line if line in _PHASED + (_KEPT, _LOWERED) else ""
         found = _INST.match(line)
         if found:
             name, old, new, origins, _ = found.groups()
@@ -79,7 +103,7 @@ def parse_simulation(text: str) -> Simulation:
     if (upgraded + again + lower, fresh, gone) != (
             len(install) - new, new, len(removed)) or unnamed < 0:
         raise base.ManagerError("apt-get: its counts do not agree with what it names")
-    return said._replace(unnamed=unnamed)
+    return said._replace(unnamed=unnamed, lowered=tuple(listed.get(_LOWERED, ())))
 
 
 def _counts(text: str) -> List[Tuple[int, ...]]:
@@ -149,25 +173,60 @@ def phased(policy: str) -> Set[str]:
     return {name for name, _ in _OF_PHASED.findall(policy)}
 
 
-def not_fetched(update: str) -> str:
-    """Return the line of `apt-get update` that says what could not be fetched, empty if none.
+def parse_update(said: str) -> Update:
+    """Read the output of `apt-get update`.
 
     An item may be told as an error several times before it is got, or found to be
     dispensable, after all: the last word about it counts.
     """
-    last = {found.group(1): found.group(0) for found in _ITEM.finditer(update)}
-    faults = _FAULT.findall(update) + [line for line in last.values() if line.startswith("Err")]
-    return faults[0][:300] if faults else ""
+    last = {found.group(2): found for found in _ITEM.finditer(said)}.values()
+    failed = {found.group(3, 4): " ".join(found.group(0).split())
+              for found in last if found.group(1) == "Err"}
+    got = {found.group(3, 4) for found in last if found.group(1) in ("Hit", "Get")} - set(failed)
+    faults = _FAULT.findall(said)
+    told = ["; ".join(failed.values())] if failed else faults
+    only_script = bool(got and told) and told[0].startswith(_SCRIPT)
+    return Update(told[0][:300] if told else "", bool(got and told) and not only_script,
+                  only_script)
+
+
+def unfetched(said: str, wanted: Iterable[base.Package]) -> Dict[str, str]:
+    """Return {name: why} of the packages that a download did not get, or could not trust."""
+    errors = [(set(found.group(5).split()), " ".join(found.group(6).split()))
+              for found in _ITEM.finditer(said) if found.group(1) == "Err"]
+    unsigned = said.partition(_UNSIGNED + "\n")[2].partition("\nE:")[0].split()
+    why = {}
+    for package in wanted:
+        name = package.name.partition(":")[0]
+        for words, cause in errors:
+            if {name, package.new} <= words:
+                why[package.name] = "cannot be fetched: %s" % cause[:200]
+        if package.name in unsigned:
+            why[package.name] = "cannot be authenticated"
+    return why
+
+
+def is_locked(said: str) -> bool:
+    """Say whether apt or dpkg could not begin, which is not so where a script of theirs says it."""
+    return _LOCKED.search(said) is not None and _BEGUN.search(said) is None
+
+
+def replaced(said: str) -> Set[str]:
+    """Return what dpkg took for gone, since others own all its files: Debian Policy 7.6.1."""
+    return set(_REPLACED.findall(said))
 
 
 def failure(output: str) -> str:
-    """Return the one line that says best why apt or dpkg failed."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    if "Errors were encountered while processing:" in lines:
-        return "dpkg failed on %s" % settle.some(
-            lines[lines.index("Errors were encountered while processing:") + 1:][:1])
-    for mark in ("E: ", "dpkg: error", "W: "):
-        for line in lines:
-            if line.startswith(mark):
-                return line[:300]
-    return lines[-1][:300] if lines else "no output"
+    """Return what says best why apt or dpkg failed: the cause, and the package that it names."""
+    lines = [line.rstrip() for line in output.splitlines() if line.strip()]
+    cause = next((place for mark in _CAUSES for place, line in enumerate(lines)
+                  if line.startswith(mark) or (mark in line and mark[-2:] != ": ")), None)
+    why = lines[-1].strip() if lines else "no output"
+    if cause is not None:
+        more = [line for line in lines[cause + 1:cause + 2] if line.startswith(" ")]
+        why = " ".join(" ".join([lines[cause]] + more).split())
+    head = "Errors were encountered while processing:"
+    if head in lines:
+        why = "dpkg failed on %s: %s" % (settle.some(
+            [line.strip() for line in lines[lines.index(head) + 1:][:1]]), why)
+    return why[:300]

@@ -17,6 +17,7 @@ from typing import Mapping
 from typing import NamedTuple
 from typing import Optional
 from typing import Sequence
+from typing import Set
 from typing import Tuple
 
 from qualvosec import command
@@ -59,6 +60,14 @@ class Unsupported(ManagerError):
     outcome = "unsupported"
 
 
+class Incomplete(ManagerError):
+    """Some repositories could not be read, others could."""
+
+
+class Unfetched(ManagerError):
+    """Some packages could not be fetched: the next plan is without them."""
+
+
 class Package(NamedTuple):
     """One update; `old` is empty for a package that comes in new."""
 
@@ -85,7 +94,10 @@ class Left(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What is pending and what a run with this selection would do."""
+    """What is pending and what a run with this selection would do.
+
+    With `faults`, what went wrong on the way, the run is `partial` at best.
+    """
 
     pending: Tuple[Package, ...] = ()
     install: Tuple[Package, ...] = ()
@@ -94,6 +106,7 @@ class Plan(NamedTuple):
     warnings: Tuple[str, ...] = ()
     excluded: Tuple[str, ...] = ()
     selection: Selection = Selection()
+    faults: Tuple[str, ...] = ()
 
 
 def forecast(plan: Plan) -> Tuple[str, str]:
@@ -102,8 +115,9 @@ def forecast(plan: Plan) -> Tuple[str, str]:
     A pattern of the blacklist that matches nothing is no news: it may be meant for other hosts.
     """
     left = [item for item in plan.left if item.kind != POLICY]
-    kept = any(item.kind == KEPT for item in left)
-    told = [line for line in plan.warnings if not line.startswith("packages_blacklist:")]
+    kept = bool(plan.faults) or any(item.kind == KEPT for item in left)
+    told = list(plan.faults) + [line for line in plan.warnings
+                                if not line.startswith("packages_blacklist:")]
     if kept or (left and not plan.install):
         names = ["%s: %s" % (item.name, item.why) for item in left]
         told = names[:3] + (["%d more" % len(names[3:])] if names[3:] else []) + told
@@ -143,7 +157,7 @@ def to_json(manager: str, plan: Plan, reasons: Optional[List[str]]) -> Dict[str,
                     for row in rows[:MAX_ROWS]],
         "pending_count": len(rows), "selected_count": sum(row.name in chosen for row in rows),
         "reboot": reboot_word(reasons), "reboot_reasons": words.capped(reasons or (), 20),
-        "warnings": words.capped(plan.warnings, 100)}
+        "warnings": words.capped(plan.faults + plan.warnings, 100)}
 
 
 def reboot_word(reasons: Optional[List[str]]) -> str:
@@ -187,6 +201,9 @@ class Manager:
     def __init__(self, world: World) -> None:
         self.world = world
         self.notes: List[str] = []  # what commit() saw and no failure tells
+        # What the run was asked for, for recover(); what a commit let others replace.
+        self.selection = Selection()
+        self.replaced: Set[str] = set()
 
     def busy(self) -> str:
         """Say who holds the package manager, empty when nobody does."""
@@ -203,11 +220,14 @@ class Manager:
         raise NotImplementedError
 
     def recover(self, until: float) -> None:
-        """Finish what an interrupted run left behind, as far as that is possible."""
+        """Finish what an interrupted run left behind, as far as that is possible.
+
+        What it has to install for that keeps to the selection.
+        """
         raise NotImplementedError
 
     def refresh(self, until: float) -> None:
-        """Fetch the lists of all repositories; raises if any one failed."""
+        """Fetch the lists of all repositories; raises if any one failed, Incomplete if not all."""
         raise NotImplementedError
 
     def installed(self) -> Dict[str, str]:
@@ -228,7 +248,10 @@ class Manager:
         raise NotImplementedError
 
     def download(self, plan: Plan, until: float) -> None:
-        """Fetch what the plan installs; ended at `until`, which is harmless here."""
+        """Fetch what the plan installs; ended at `until`, which is harmless here.
+
+        Raises Unfetched where a plan that is made anew will be without what cannot be got.
+        """
         raise NotImplementedError
 
     def commit(self, plan: Plan, until: float) -> None:

@@ -27,6 +27,8 @@ NOT_SIMULATED = ("not simulated, because %s lets only root do that: what cannot 
                  "is shown as selected")
 BLACKLISTED = "in packages_blacklist"
 UNSATISFIED = "its dependencies cannot be satisfied"
+DOWNGRADE = "would be downgraded"
+SAME = "is offered anew in the version that is installed"
 NEEDS_EXCLUDED = "needs an update that is excluded"
 
 
@@ -87,7 +89,7 @@ def plan(manager: str, selection: base.Selection, found: Pending,
     # Nobody asked for what comes in new unless all was asked for.
     partly = selection.only or selection.security_only
     for name, why in forced.items():
-        kind = base.POLICY if partly or why == BLACKLISTED else base.KEPT
+        kind = base.POLICY if partly or why in (BLACKLISTED, SAME) else base.KEPT
         left.setdefault(name, base.Left(name, why, kind))
     urgent = {package.name for package in found.updates.values() if package.security}
     install = tuple(package._replace(security=package.name in urgent)
@@ -119,7 +121,7 @@ def by_names(wanted: Collection[str], excluded: Collection[str],
         if wrong:
             barred = sorted(set(wrong) & set(excluded))
             needs[name] = ("%s: %s" % (NEEDS_EXCLUDED, some(barred)) if barred else
-                           "would be downgraded" if wrong == [name] else
+                           DOWNGRADE if wrong == [name] else
                            "needs the removal of %s" % some(wrong))
     return Simulation((), (), needs) if needs else whole
 
