@@ -68,6 +68,7 @@ DEBS = [
     Deb("qv-down", "1.0"), Deb("qv-down", "0.5", MAIN),
     Deb("qv-gone", "1.0"), Deb("qv-taker", "1.0"),
     Deb("qv-taker", "2.0", MAIN, ("Replaces: qv-gone",), file="/usr/share/qv-gone/file0"),
+    Deb("qv-guarded", "1.0"), Deb("qv-guarded", "2.0", MAIN, postinst="test -e /srv/open"),
     Deb("qv-slow", "1.0"),
     Deb("qv-slow", "2.0", MAIN, postinst="while [ -e /srv/wait ]; do sleep 0.2; done"),
     Deb("qv-big", "1.0", count=10), Deb("qv-big", "2.0", MAIN, count=3000),

@@ -215,7 +215,8 @@ DEFENCES = (
             ("test_durable.Read."
              "test_a_policy_with_more_than_this_version_knows_waits_for_the_server",)),
     Defence("T17", "what was lost half-way is unpacked again", HELPER + "managers/apt.py",
-            "        if lost:\n", "        if False:\n",
+            "            if lost:\n                self._rein",
+            "            if False:\n                self._rein",
             ("test_apt.Steps.test_recovery_configures_reinstalls_what_was_lost_and_fixes",)),
     Defence("T18", "nothing unprintable is shown", LIB + "safetext.py",
             "elif char.isprintable():", "elif True:",

@@ -81,7 +81,8 @@ RECORD: Dict[str, Any] = {
     "kernel": "6.1.0-30-amd64", "upgraded_count": 902, "kept_count": 11, "config_files_count": 21}
 RUN: Dict[str, Any] = {
     "accepted": 1795486511, "boot_id": "5b1f0c2e", "taken": False,
-    "planned": (("libc6", "2.36-9", "2.36-10"),), "reboot_window": BEFORE, "last_reboot": STAMP}
+    "planned": (("libc6", "2.36-9", "2.36-10"),), "reboot_window": BEFORE, "last_reboot": STAMP,
+    "recovered": BEFORE}
 SIGNED: Dict[str, Any] = {"serial": 2026112302, "data": b"patch", "signature": b"-----\n"}
 
 

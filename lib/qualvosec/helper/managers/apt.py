@@ -303,7 +303,8 @@ class Apt(base.Manager):
         named, installed = set(everything.kept + everything.phased), self.installed()
         if not text.names_all(installed.get("apt", "")):
             named |= self._offered(False)
-        waiting = sorted(named - set(updates))
+        again = [package.name for package in everything.install if package.old == package.new]
+        waiting = sorted(named - set(updates) - set(again))
         held: List[str] = []
         phased: Set[str] = set(everything.phased)
         if waiting:
@@ -317,7 +318,6 @@ class Apt(base.Manager):
             updates.update(self._candidates(hidden, True)[0])
         updates = {name: package._replace(security=package.security or name in urgent)
                    for name, package in updates.items()}
-        again = [package.name for package in everything.install if package.old == package.new]
         told = tuple("%s: %s" % (name, settle.SAME) for name in again) + tuple(
             HIDDEN % name for name in hidden if not partly)
         pending = settle.Pending(updates, installed, bool(self._archives), held, told,
