@@ -14,6 +14,10 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LIB = os.path.join(ROOT, "lib")
 DATA = os.path.join(ROOT, "tests", "data")
 
+# For tests that make some hundred small trees: a disk would be waited for. None: where
+# temporary files are.
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK | os.X_OK) else None
+
 if LIB not in sys.path:
     sys.path.insert(0, LIB)
 

@@ -142,11 +142,12 @@ def loaded(tree: str, statement: str) -> Dict[str, int]:
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     if done.returncode:
         raise RuntimeError("the modules of %r cannot be told" % statement)
-    by_path = {source.path: lines(source) for source in rules.sources(tree)}
+    by_path = {source.path: source for source in rules.sources(tree)}
     counted = {}
     for name in done.stdout.decode("utf-8").split("\n"):
         if name:
-            counted[os.path.relpath(name, tree)] = by_path[os.path.relpath(name, tree)]
+            path = os.path.relpath(name, tree)
+            counted[path] = lines(by_path[path])
     return counted
 
 

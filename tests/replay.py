@@ -35,6 +35,7 @@ from qualvosec.helper import transaction
 from qualvosec.helper.managers import base
 
 from tests import DATA
+from tests import MEMORY
 from tests.fakemanager import ENVIRONMENT
 
 FOLDER = os.path.join(DATA, "transcripts")
@@ -259,7 +260,7 @@ class Run:
 
     def outcome(self) -> Outcome:
         """Perform the run; raises AssertionError for a command line that nobody has seen."""
-        with tempfile.TemporaryDirectory() as root, mock.patch("os.fsync"):
+        with tempfile.TemporaryDirectory(dir=MEMORY) as root, mock.patch("os.fsync"):
             self._furnish(root)
             log = os.open(os.path.join(root, "log"), os.O_RDWR | os.O_APPEND | os.O_CREAT)
             held = self._hold(root)

@@ -30,12 +30,11 @@ from qualvosec.helper import rules
 from qualvosec.helper import transaction
 from qualvosec.helper.managers import base
 
+from tests import MEMORY
 from tests.test_transaction import FakeManager
 
 WINDOW = "20261124T0215Z"
 PAIRS = 30
-# Some hundred hosts of many files each: a disk would be waited for.
-MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK | os.X_OK) else None
 
 
 class PowerCut(BaseException):

@@ -40,7 +40,7 @@ class Runner(unittest.TestCase):
     def command(self, *arguments: str) -> Tuple[str, ...]:
         code = "import sys\nfrom tests import runner\n" \
             "sys.exit(runner.main(sys.argv[2:], sys.argv[1], sys.argv[1]))"
-        return (sys.executable, "-c", code, self.directory) + arguments
+        return (sys.executable, "-S", "-c", code, self.directory) + arguments
 
     def run_tests(self, *arguments: str, code: int = 0) -> str:
         """What the runner says of the planted tests."""

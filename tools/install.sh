@@ -162,7 +162,7 @@ place() { # MODE SOURCE TARGET [SED ...]
     mode=$1 source=$2 target=$3
     shift 3
     [ -f "$source" ] || fail "$source: is missing: is the checkout complete?"
-    rm -f "$target.new"
+    if [ -e "$target.new" ] || [ -L "$target.new" ]; then rm -f "$target.new"; fi
     if [ $# -gt 0 ]; then
         sed "$@" "$source" >"$target.new"
     else
