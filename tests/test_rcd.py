@@ -26,6 +26,7 @@ from typing import Callable
 from typing import Dict
 from typing import List
 from typing import Tuple
+from unittest import mock
 
 from qualvosec.server import accesslog
 
@@ -483,6 +484,30 @@ class LogDirectory(unittest.TestCase):
             for name in (self.log, self.log + ".0"):
                 with open(name, encoding="ascii") as handle:
                     self.assertIn("GET / HTTP/1.1", handle.read())
+
+    def test_no_file_is_removed_in_a_directory_that_the_servers_user_can_exchange(self) -> None:
+        # rm is given a path: between find and rm a directory on it can become a link elsewhere.
+        tool = runpy.run_path(os.path.join(ROOT, "tools", "freebsd_package.py"))
+        package = "\n".join(tool["POST_INSTALL"].split("\n")[1:-1])
+        ways = [functools.partial(self.run_shell, package)]
+        ways += [functools.partial(self.start, system) for system in SYSTEMS]
+        inside, shim = os.path.join(self.log_dir, "mine", "a"), os.path.join(self.folder, "bin")
+        os.mkdir(shim)
+        with open(os.path.join(shim, "rm"), "w", encoding="ascii") as handle:
+            handle.write("#!/bin/sh\nmv %s %s.was 2>/dev/null && ln -s %s %s\nexec %s \"$@\"\n" % (
+                inside, inside, self.folder, inside, shutil.which("rm")))
+        os.chmod(os.path.join(shim, "rm"), 0o755)
+        for way in ways:
+            shutil.rmtree(self.log_dir, ignore_errors=True)
+            self.old_installation()
+            self.assertEqual(self.as_user(
+                functools.partial(os.makedirs, inside),
+                functools.partial(os.symlink, "x", os.path.join(inside, "master.passwd"))),
+                ["", ""])
+            with mock.patch.dict(os.environ, PATH="%s:%s" % (shim, os.environ["PATH"])):
+                way()
+            self.assertTrue(os.path.exists(self.victim))
+            self.assertFalse(os.path.lexists(self.log + ".0.bz2"))
 
     def test_what_was_removed_is_told(self) -> None:
         self.old_installation()

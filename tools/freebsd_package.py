@@ -33,7 +33,8 @@ LOG_DIR = "/var/log/qualvosec-server"
 # As the rc.d script does at each start: root rotates the log there by its names.
 POST_INSTALL = ("install -d -o qualvosec -g qualvosec -m 0700 /var/db/qualvosec\n"
                 "install -d -o root -g qualvosec-server -m 0750 {0}\n"
-                "find {0} ! -type d \\( ! -type f -o -links +1 \\) -exec rm -f {{}} \\;\n"
+                "find {0} -maxdepth 1 ! -type d \\( ! -type f -o -links +1 \\) \\\n"
+                "    -exec rm -f {{}} \\;\n"
                 "[ -e {0}/access.log ] || install -o qualvosec-server -g qualvosec-server \\\n"
                 "    -m 0640 /dev/null {0}/access.log\n".format(LOG_DIR) +
                 "/usr/local/bin/python3 -IBS -m compileall -q %s || :" % MODULES)
