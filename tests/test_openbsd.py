@@ -193,6 +193,12 @@ class Announced(Case):
                          ("Update candidates: gtk+3-3.24.41p0 -> gtk+3-3.24.43\n", "")):
             self.refused("unknown form|announces|not installed", old, new)
 
+    def test_a_package_that_is_to_go_twice_is_a_failure(self) -> None:
+        row = "Adding bash-5.2.21->5.2.32(pretending) \n"
+        self.change(row, 2 * row)
+        with self.assertRaisesRegex(base.ManagerError, "does not do what it announces"):
+            self.manager.plan(base.Selection())
+
     def test_a_package_that_is_not_mentioned_at_all_is_told(self) -> None:
         self.use("nothing")
         same = "bash-5.2.21 -> bash-5.2.21\n"

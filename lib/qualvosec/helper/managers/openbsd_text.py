@@ -116,7 +116,8 @@ def _dry(text: str, packages: Collection[str]) -> _Dry:
             olds = _known(old, packages) if old else []
             whole = new if not olds or not new[:1].isdigit() else "%s-%s" % (
                 parts(olds[0])[0], new)
-            wrong = [name for name in olds if whole not in found.announced.get(name, [whole])]
+            wrong = [name for name in olds if whole not in found.announced.get(name, [whole])
+                     or any(name in gone for gone, _ in found.changes)]
             # What another package needs is announced by the row of that package.
             if bool(old) != bool(olds) or wrong or (
                     olds and not parent and not set(olds) & set(found.announced)):
