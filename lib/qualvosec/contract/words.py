@@ -15,6 +15,9 @@ from typing import Optional
 from typing import Sequence
 
 BAD, WARN, GOOD = LEVELS = ("bad", "warn", "good")
+(OK, NOTHING, PARTIAL, FAILED, REFUSED, LOCKED, INTERRUPTED, MISSED, UNSUPPORTED) = (
+    "ok", "nothing", "partial", "failed", "refused", "locked", "interrupted", "missed",
+    "unsupported")
 PATTERN = "[a-z][a-z-]{0,23}"
 _FORM = re.compile(PATTERN)
 
@@ -25,18 +28,19 @@ class Outcome(NamedTuple):
     level: str
     uses_up: bool = False       # the window, also where nothing was committed
     succeeds: bool = False      # the host has what it should have
+    ran: bool = True            # the package manager was set to work
 
 
 OUTCOMES: Dict[str, Outcome] = {
-    "ok": Outcome(GOOD, True, True),
-    "nothing": Outcome(GOOD, True, True),
-    "partial": Outcome(WARN, True, True),
-    "failed": Outcome(BAD),
-    "refused": Outcome(BAD),
-    "locked": Outcome(BAD),
-    "interrupted": Outcome(BAD),
-    "missed": Outcome(BAD),
-    "unsupported": Outcome(BAD, True),
+    OK: Outcome(GOOD, True, True),
+    NOTHING: Outcome(GOOD, True, True),
+    PARTIAL: Outcome(WARN, True, True),
+    FAILED: Outcome(BAD),
+    REFUSED: Outcome(BAD, ran=False),
+    LOCKED: Outcome(BAD, ran=False),
+    INTERRUPTED: Outcome(BAD),
+    MISSED: Outcome(BAD, ran=False),
+    UNSUPPORTED: Outcome(BAD, True, ran=False),
 }
 REBOOTS: Dict[str, str] = {
     "no": GOOD,

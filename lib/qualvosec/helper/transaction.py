@@ -23,6 +23,7 @@ from qualvosec import command
 from qualvosec import files
 from qualvosec import log
 from qualvosec import paths
+from qualvosec.contract import words
 from qualvosec.helper import config as configs
 from qualvosec.helper import hooks
 from qualvosec.helper import managers
@@ -237,7 +238,7 @@ class Transaction:
             except (base.Refused, command.CommandError) as error:
                 if outcome != "failed":
                     outcome, reason = "failed", str(error)
-        clean, reasons = outcome == "unsupported", None
+        clean, reasons = outcome == words.UNSUPPORTED, None
         if not clean:
             try:
                 fault = self.manager.broken()
@@ -246,8 +247,8 @@ class Transaction:
             except (base.ManagerError, command.CommandError, OSError) as error:
                 fault = str(error)
             # What could not be repaired is also why nothing could be planned.
-            if fault and (outcome in ("ok", "partial", "nothing", "interrupted") or (
-                    outcome == "failed" and self.unrepaired and not self.state.record.committed)):
+            if fault and words.outcome(outcome).ran and (outcome != words.FAILED or (
+                    self.unrepaired and not self.state.record.committed)):
                 outcome, reason = "failed", fault
         return self._phase("done", finished=int(self.world.now()), outcome=outcome, clean=clean,
                            reason=reason[:500], reboot=base.reboot_word(reasons),

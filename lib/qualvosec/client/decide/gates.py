@@ -17,6 +17,7 @@ from qualvosec.client.decide.ahead import Facts
 from qualvosec.client.decide.ahead import View
 from qualvosec.client.decide.outcome import RETRY_S
 from qualvosec.client.decide.state import State
+from qualvosec.contract import words
 from qualvosec.manifest import window
 
 WAKE_S = 60
@@ -53,7 +54,7 @@ def silent_helper(view: View, state: State, facts: Facts, what: str) -> Optional
     """Nothing starts while root cannot tell what is under way."""
     if not facts.unanswered:
         return None
-    return Hindrance(facts.unanswered, facts.now + WAKE_S, "missed", unsettled=True)
+    return Hindrance(facts.unanswered, facts.now + WAKE_S, words.MISSED, unsettled=True)
 
 
 def lost_state(view: View, state: State, facts: Facts, what: str) -> Optional[Hindrance]:
@@ -67,21 +68,21 @@ def policy(view: View, state: State, facts: Facts, what: str) -> Optional[Hindra
     """A policy is in force, and it patches this host."""
     if ahead.active(view) is not None and not view.why:
         return None
-    return Hindrance(view.detail or view.why or "patch is false", facts.now + WAKE_S, "missed")
+    return Hindrance(view.detail or view.why or "patch is false", facts.now + WAKE_S, words.MISSED)
 
 
 def veto(view: View, state: State, facts: Facts, what: str) -> Optional[Hindrance]:
     """The administrator of this host has not forbidden it."""
     if not facts.veto:
         return None
-    return Hindrance("veto: %s" % facts.veto, facts.now + WAKE_S, "refused")
+    return Hindrance("veto: %s" % facts.veto, facts.now + WAKE_S, words.REFUSED)
 
 
 def freeze(view: View, state: State, facts: Facts, what: str) -> Optional[Hindrance]:
     """The local day is not frozen."""
     if view.policy is None or not window.frozen(view.policy, facts.now, view.zone):
         return None
-    return Hindrance("frozen today", facts.now + WAKE_S, "missed")
+    return Hindrance("frozen today", facts.now + WAKE_S, words.MISSED)
 
 
 def closed_window(view: View, state: State, facts: Facts, what: str) -> Optional[Hindrance]:
@@ -90,7 +91,7 @@ def closed_window(view: View, state: State, facts: Facts, what: str) -> Optional
     if state.opens <= facts.now < end:
         return None
     return Hindrance("outside the window" if what == "run" else
-                     "outside the window and its reboot_grace", facts.now + WAKE_S, "missed")
+                     "outside the window and its reboot_grace", facts.now + WAKE_S, words.MISSED)
 
 
 def broken_database(view: View, state: State, facts: Facts, what: str) -> Optional[Hindrance]:

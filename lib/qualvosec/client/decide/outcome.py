@@ -18,7 +18,6 @@ from qualvosec.contract import words
 
 RETRY_S = 300
 REASON_LENGTH = 400
-NOT_RUN = ("refused", "locked")
 UNTRIED = "the host was off or asleep, its clock not believed, its disk full, or it had no policy"
 OTHER_BOOT = "the host was restarted, but not at our request"
 
@@ -41,18 +40,24 @@ def is_known(state: State, record: Optional[Record]) -> bool:
     return (key(record)[0] + " ").startswith(state.known[0] + " ")
 
 
+def is_untried(word: str) -> bool:
+    """Say whether an attempt ended like this before it looked at the system: it may be repeated."""
+    meaning = words.outcome(word)
+    return not meaning.ran and not meaning.uses_up
+
+
 def conclude(state: State, record: Record) -> State:
     """Take over the outcome of a finished run or repair."""
     last = Result(
         window=record.window, outcome=record.outcome, reason=record.reason[:REASON_LENGTH],
         finished=record.finished, upgraded=record.upgraded, kept=record.kept,
         pending=record.pending, clean=record.clean,
-        due=state.last.due if record.outcome in NOT_RUN else record.reboot,
+        due=state.last.due if is_untried(record.outcome) else record.reboot,
         due_reasons=tuple(reason[:REASON_LENGTH] for reason in record.reboot_reasons),
         config_files=record.config_files)
     if record.op == "repair":
         what = "repaired" if record.clean else "repair failed"
-        last = last._replace(outcome="interrupted", reason=(
+        last = last._replace(outcome=words.INTERRUPTED, reason=(
             "interrupted; %s: %s" % (what, record.reason))[:REASON_LENGTH])
     state = state._replace(phase="patched", last=last, retry=record.finished + RETRY_S)
     meaning = words.outcome(record.outcome)
@@ -88,7 +93,7 @@ def without_success(state: State, name: str) -> State:
 
 def interrupted(state: State, record: Record, now: int) -> State:
     """Judge a run that is neither finished nor alive."""
-    last = Result(window=record.window, outcome="interrupted", finished=now,
+    last = Result(window=record.window, outcome=words.INTERRUPTED, finished=now,
                   reason="stopped in phase %s" % record.phase, clean=False,
                   upgraded=record.upgraded, kept=record.kept, pending=record.pending)
     if record.op == "repair":
@@ -121,7 +126,7 @@ def close(state: State, now: int, name: str) -> State:
     if state.last.window != name:
         blocked, outcome, reason = state.obstacle
         if blocked != name:
-            outcome, reason = "missed", UNTRIED
+            outcome, reason = words.MISSED, UNTRIED
         state = state._replace(last=Result(
             window=name, outcome=outcome, reason=reason, finished=now, upgraded=0,
             clean=state.last.clean, due=state.last.due, due_reasons=state.last.due_reasons))

@@ -100,7 +100,7 @@ def _patching(view: View, state: State, facts: Facts) -> Step:
     if state.op == "repair":
         return _repair(view, state, facts)
     why = facts.refused or "the request did not reach the helper"
-    last = Result(window=state.window, outcome="refused" if facts.refused else "failed",
+    last = Result(window=state.window, outcome=words.REFUSED if facts.refused else words.FAILED,
                   reason=why[:REASON_LENGTH], finished=facts.now, upgraded=0, due=state.last.due,
                   clean=state.last.clean)
     return _idle_again(state._replace(last=last, retry=facts.now + RETRY_S))
@@ -149,11 +149,11 @@ def _wanted(policy: Optional[Policy], state: State) -> bool:
     last = state.last
     if policy is None or policy.reboot == "never":
         return False
-    if last.outcome in ("refused", "locked", "missed", "unsupported"):
+    if not words.outcome(last.outcome).ran:
         return False
     if last.due == "due" or _carried(policy, state):
         return words.outcome(last.outcome).succeeds or last.clean
-    installed = last.outcome == "ok" or (last.outcome == "partial" and last.upgraded != 0)
+    installed = last.outcome == words.OK or (last.outcome == words.PARTIAL and last.upgraded != 0)
     return policy.reboot == "always" and installed
 
 
@@ -164,7 +164,7 @@ def _carried(policy: Policy, state: State) -> bool:
 
 
 def _unwanted(policy: Optional[Policy], state: State) -> State:
-    if not state.boot_id or state.last.outcome in outcome.NOT_RUN:
+    if not state.boot_id or outcome.is_untried(state.last.outcome):
         return state
     if policy is not None and _carried(policy, state):
         return state

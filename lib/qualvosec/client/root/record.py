@@ -16,7 +16,7 @@ from typing import Tuple
 from qualvosec.contract import shape
 from qualvosec.contract import words
 
-OUTCOMES = tuple(word for word in words.OUTCOMES if word != "missed")
+OUTCOMES = tuple(word for word in words.OUTCOMES if word != words.MISSED)
 PHASES = ("accepted", "waiting", "recover", "refresh", "simulate", "commit", "compare", "done")
 OPERATIONS = ("upgrade", "repair")
 MAX_NAME = 64

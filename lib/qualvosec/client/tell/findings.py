@@ -105,8 +105,8 @@ def _about_runs(s: Situation) -> List[Finding]:
             "qualvosec reset interrupted")
         found.append(Finding(last.outcome, "window %s: %s: %s%s" % (
             last.window, last.outcome, last.reason or "no reason given", way_out)))
-    elif last.outcome == "partial":
-        found.append(Finding("partial", "window %s: %s packages were kept back: %s"
+    elif last.outcome == words.PARTIAL:
+        found.append(Finding(last.outcome, "window %s: %s packages were kept back: %s"
                              % (last.window, words.number(last.kept), last.reason), bad=False))
     elif last.outcome and last.outcome not in words.OUTCOMES:
         found.append(Finding("newer", "window %s: %s, which only later versions know: %s" % (
@@ -135,8 +135,8 @@ def _about_host(s: Situation) -> List[Finding]:
         found.append(Finding("state", s.write_fault))
     if s.unanswered:
         found.append(Finding("helper", "the root helper cannot be asked: " + s.unanswered))
-    if s.unserved and s.state.last.outcome != "unsupported":
-        found.append(Finding("unsupported", "this host cannot be patched: " + s.unserved,
+    if s.unserved and s.state.last.outcome != words.UNSUPPORTED:
+        found.append(Finding(words.UNSUPPORTED, "this host cannot be patched: " + s.unserved,
                              bad=s.view.policy is not None and s.view.policy.patch))
     if s.config_fault:
         found.append(Finding("config", "the configuration was not taken over: " + s.config_fault))

@@ -39,25 +39,25 @@ PROGRAM_DIRS = ("usr/bin", "usr/sbin", "bin", "sbin", "usr/local/sbin", "usr/pkg
 class ManagerError(Exception):
     """A step of the package manager failed; the text is one line."""
 
-    outcome = "failed"
+    outcome = words.FAILED
 
 
 class Locked(ManagerError):
     """Somebody else is using the package manager."""
 
-    outcome = "locked"
+    outcome = words.LOCKED
 
 
 class Refused(ManagerError):
     """The package manager would do more than it was asked for."""
 
-    outcome = "refused"
+    outcome = words.REFUSED
 
 
 class Unsupported(ManagerError):
     """This system cannot do what was asked; the text says what is missing."""
 
-    outcome = "unsupported"
+    outcome = words.UNSUPPORTED
 
 
 class Incomplete(ManagerError):
@@ -121,7 +121,7 @@ def forecast(plan: Plan) -> Tuple[str, str]:
     if kept or (left and not plan.install):
         names = ["%s: %s" % (item.name, item.why) for item in left]
         told = names[:3] + (["%d more" % len(names[3:])] if names[3:] else []) + told
-    return "partial" if kept else "ok" if plan.install else "nothing", "; ".join(told)
+    return (words.PARTIAL if kept else words.OK if plan.install else words.NOTHING), "; ".join(told)
 
 
 def failure(step: Callable[[], None]) -> str:
