@@ -34,6 +34,7 @@ from tests import LIB  # noqa: E402,I001
 from tests.fakes import Edge  # noqa: E402
 from qualvosec import files  # noqa: E402
 from qualvosec.client.decide import state as states  # noqa: E402
+from qualvosec.client.decide import statedir  # noqa: E402
 from qualvosec.manifest import window  # noqa: E402
 from qualvosec.manifest.policy import Policy  # noqa: E402
 
@@ -285,7 +286,7 @@ def run_one(fatal: Sequence[int], keep: bool = False) -> Outcome:
     scenario = Scenario(fatal)
     try:
         outcome = scenario.play()
-    except (OSError, states.StateError, subprocess.TimeoutExpired) as error:
+    except (OSError, statedir.StateError, subprocess.TimeoutExpired) as error:
         outcome = Outcome(tuple(fatal), 0, "", ("%s" % error,), "")
     if outcome.faults and keep:
         return outcome._replace(summary="%s, see %s" % (outcome.summary, scenario.folder))

@@ -258,7 +258,7 @@ DEFENCES = (
     Defence("T24", "root's environment is its own", HELPER + "process.py",
             "    os.environ.clear()\n", "",
             ("test_process.Clean.test_nothing_of_the_caller_is_left",)),
-    Defence("T25", "one daemon at a time", CLIENT + "daemon.py",
+    Defence("T25", "one daemon at a time", CLIENT + "decide/statedir.py",
             "    if lock is None:\n", "    if False:\n",
             ("test_daemon.Lifetime.test_a_second_instance_is_refused_with_one_line",)),
     Defence("T25", "one run at a time", HELPER + "rules.py",

@@ -67,6 +67,13 @@ class Figures(unittest.TestCase):
         self.assertEqual(pairs, [("a", "b"), ("b", "a")])
         self.assertEqual(figures.circles(pairs), ["a", "b"])
 
+    def test_outcome_words_stand_in_one_file_and_no_room_turns_in_circles(self) -> None:
+        self.assertEqual(figures.outcome_files(ROOT), ["lib/qualvosec/contract/words.py"])
+        for room, most in (("client", 36), ("admin", 28), ("helper", 22), ("manifest", 16)):
+            pairs = figures.arrows(ROOT, room)
+            self.assertEqual(figures.circles(pairs), [], room)
+            self.assertLessEqual(len(pairs), most, room)
+
     def test_what_runs_as_root_is_what_an_interpreter_has_loaded(self) -> None:
         front = figures.loaded(ROOT, figures.FRONT)
         with_apt = figures.loaded(ROOT, figures.APT)

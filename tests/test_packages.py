@@ -8,7 +8,7 @@ import unittest
 from typing import Any
 
 from qualvosec import files
-from qualvosec.client.decide.state import StateError
+from qualvosec.client.decide.statedir import StateError
 from qualvosec.client.root.record import Told
 from qualvosec.client.root.record import told_from_json
 from qualvosec.client.tell import packages

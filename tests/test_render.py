@@ -9,6 +9,7 @@ import unittest
 from qualvosec.admin.fleet.accesslog import Seen
 from qualvosec.admin.fleet.overview import Row
 from qualvosec.admin.show import table
+from qualvosec.manifest import wording
 from qualvosec.manifest.policy import Policy
 from qualvosec.useragent import Sighting
 
@@ -92,8 +93,8 @@ class ScheduleTest(unittest.TestCase):
                 ((1,), (-1, 2), "2nd+last Tuesday, 03:15"), ((), (), "-"),
                 (tuple(range(7)), (1,), "1st day, 03:15")):
             policy = WEDNESDAY._replace(weekdays=weekdays, weeks=weeks)
-            self.assertEqual(table.patch_window(policy), expected)
-        self.assertEqual(table.patch_window(None), "-")
+            self.assertEqual(wording.patch_window(policy), expected)
+        self.assertEqual(wording.patch_window(None), "-")
 
 
 class ShortenTest(unittest.TestCase):

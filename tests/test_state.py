@@ -18,7 +18,7 @@ from qualvosec import log
 from qualvosec.client.decide import state as states
 from qualvosec.client.decide.state import Result
 from qualvosec.client.decide.state import State
-from qualvosec.client.decide.state import StateError
+from qualvosec.client.decide.statedir import StateError
 from qualvosec.client.fetch import cache
 
 UID = os.geteuid()

@@ -11,7 +11,6 @@ from typing import Sequence
 from qualvosec.admin import source
 from qualvosec.admin.edit import signing
 from qualvosec.admin.settings import Settings
-from qualvosec.admin.show import table
 from qualvosec.admin.terminal import DONE
 from qualvosec.admin.terminal import FAILED
 from qualvosec.admin.terminal import Add
@@ -23,6 +22,7 @@ from qualvosec.manifest import document
 from qualvosec.manifest import lookup
 from qualvosec.manifest import policy as policies
 from qualvosec.manifest import schema
+from qualvosec.manifest import wording
 from qualvosec.manifest.fields import did_you_mean
 from qualvosec.manifest.schema import Path
 from qualvosec.manifest.schema import fold
@@ -62,7 +62,7 @@ def obstacle(manifest: source.Manifest, fqdn: str, today: int) -> str:
         return "%s: hosts refuse it and go by the last one they took: %s" % (manifest.name, fault)
     if header.expires is not None and header.expires < today:
         return "%s: expired on %s: hosts do not patch: raise expires in %s" % (
-            manifest.name, table.date(header.expires), schema.HEADER)
+            manifest.name, wording.date(header.expires), schema.HEADER)
     return ""
 
 

@@ -20,8 +20,6 @@ from typing import Sequence
 from qualvosec.admin import source
 from qualvosec.admin.check import obstacle
 from qualvosec.admin.check import problem_lines
-from qualvosec.admin.show.table import DAYS
-from qualvosec.admin.show.table import date
 from qualvosec.admin.terminal import DONE
 from qualvosec.admin.terminal import FAILED
 from qualvosec.admin.terminal import Add
@@ -35,6 +33,8 @@ from qualvosec.manifest.fields import did_you_mean
 from qualvosec.manifest.policy import Policy
 from qualvosec.manifest.schema import fold
 from qualvosec.manifest.window import Zone
+from qualvosec.manifest.wording import DAYS
+from qualvosec.manifest.wording import date
 from qualvosec.safetext import safe
 
 CROWD = 25

@@ -26,11 +26,10 @@ from qualvosec.client import config as configuration
 from qualvosec.client import once
 from qualvosec.client.config import Config
 from qualvosec.client.config import ConfigError
-from qualvosec.client.daemon import StartError
-from qualvosec.client.daemon import check_owner
-from qualvosec.client.daemon import take_lock
-from qualvosec.client.daemon import use_zone
 from qualvosec.client.decide import state as states
+from qualvosec.client.decide.statedir import StateError
+from qualvosec.client.decide.statedir import check_owner
+from qualvosec.client.decide.statedir import take_lock
 from qualvosec.client.fetch import cache
 from qualvosec.client.fetch import child as fetching
 from qualvosec.client.fetch import inforce
@@ -68,9 +67,9 @@ def main(argv: List[str]) -> int:
         return code
     except (ConfigError, window.WindowError) as error:
         return _complain(error, UNKNOWN if args.command == "status" else 2)
-    except (StartError, CommandFailed) as error:
+    except (StateError, CommandFailed) as error:
         return _complain(error, error.code)
-    except (once.FetchError, plan.PlanError, states.StateError, files.FileError,
+    except (once.FetchError, plan.PlanError, files.FileError,
             command.CommandError) as error:
         return _complain(error, 1)
     except (BrokenPipeError, KeyboardInterrupt):
@@ -144,7 +143,7 @@ def _once(args: argparse.Namespace) -> int:
 
 def _status(args: argparse.Namespace) -> int:
     config = _config(args)
-    use_zone(config)
+    configuration.use_zone(config)
     found = statusline.ask(config)
     if args.json:
         sys.stdout.write(json.dumps(found.detail, indent=2, sort_keys=True) + "\n")
@@ -157,7 +156,7 @@ def _subject(args: argparse.Namespace) -> Tuple[Config, str, line.Reply]:
     """Return configuration, name and answer that policy, next and plan speak about."""
     config = _config(args)
     try:
-        use_zone(config._replace(timezone=args.timezone) if args.timezone else config)
+        configuration.use_zone(config._replace(timezone=args.timezone) if args.timezone else config)
     except window.WindowError as error:
         if not args.timezone:
             raise
@@ -272,14 +271,14 @@ def _about_files(config: Config) -> List[str]:
 
 def _configtest(args: argparse.Namespace) -> int:
     config = _config(args)
-    use_zone(config)
+    configuration.use_zone(config)
     faults: List[str] = []
     fqdn = configuration.host_name(config)
     if not fqdn:
         faults.append(configuration.unnamed(config))
     try:
         check_owner(config.state_dir, "-c %s configtest" % config.path)
-    except StartError as error:
+    except StateError as error:
         faults.append(str(error))
     if config.allowed_signers and signature.obstacle():
         faults.append("allowed_signers: %s" % signature.obstacle())

@@ -9,8 +9,11 @@ gives this nodename. Never DNS: whoever answers there would choose the entry.
 
 import os
 import socket
+import sys
+import time
 from typing import Callable
 from typing import Dict
+from typing import List
 from typing import NamedTuple
 from typing import Tuple
 
@@ -19,6 +22,8 @@ from qualvosec import ini
 from qualvosec import log
 from qualvosec import paths
 from qualvosec.client import host
+from qualvosec.manifest.window import set_zone
+from qualvosec.safetext import safe
 
 MAX_CONFIG = 65536
 # What etc/qualvosec.conf has before anybody has written a server there.
@@ -318,3 +323,22 @@ def naming(config: Config, nodename: Callable[[], str] = _nodename) -> str:
         label = "web01"
     return "write the line \"fqdn: %s.example.org\", with your own domain, into %s" % (
         label, config.path)
+
+
+def use_zone(config: Config) -> None:
+    """Make the configured time zone, or the host's, the process's own; raises WindowError."""
+    if config.timezone:
+        set_zone(config.timezone)
+    elif "TZ" in os.environ:
+        # Of an earlier configuration, or of the shell that started us: the host's own zone counts.
+        offsets, name = _offsets(), os.environ.pop("TZ")
+        time.tzset()
+        if offsets != _offsets() and not name.startswith(":/"):
+            sys.stderr.write("qualvosec: TZ=%s: does not count, the windows are in the host's own "
+                             "time zone: set timezone to change that\n" % safe(name, 80))
+
+
+def _offsets() -> List[int]:
+    """Return what tells the process's time zone from most others: summer and winter time."""
+    now = time.time()
+    return [time.localtime(now + days * 86400).tm_gmtoff for days in (0, 91, 182, 273)]

@@ -8,11 +8,9 @@ changed. SIGTERM ends the daemon, never a package run: the next start adopts it.
 
 import json
 import os
-import pwd
 import selectors
 import signal
 import socket
-import stat
 import sys
 import time
 from typing import List
@@ -27,9 +25,10 @@ from qualvosec.client import config as configuration
 from qualvosec.client import invocation
 from qualvosec.client.config import Config
 from qualvosec.client.config import ConfigError
-from qualvosec.client.decide.state import StateError
+from qualvosec.client.decide.statedir import StateError
+from qualvosec.client.decide.statedir import check_owner
+from qualvosec.client.decide.statedir import take_lock
 from qualvosec.client.engine import Engine
-from qualvosec.client.root import call
 from qualvosec.client.tell import health
 from qualvosec.client.tell import packages
 from qualvosec.client.tell.status import Snapshot
@@ -37,7 +36,6 @@ from qualvosec.command import FIXED_PATH
 from qualvosec.command import Child
 from qualvosec.command import CommandError
 from qualvosec.manifest.window import WindowError
-from qualvosec.manifest.window import set_zone
 from qualvosec.safetext import safe
 
 LONGEST_WAIT_S = 60.0
@@ -47,14 +45,6 @@ LOOK_ENV = {"PATH": FIXED_PATH, "LC_ALL": "C", "HOME": "/"}
 MAX_LOOK = 65536
 USAGE = ("usage: qualvosec [-c FILE] [--version]\n"
          "       qualvosec [-c FILE] once|status|policy|next|plan|configtest|reset [options]\n")
-
-
-class StartError(Exception):
-    """The daemon cannot start; the text is one line with the remedy, `code` the exit status."""
-
-    def __init__(self, text: str, code: int = 2) -> None:
-        super().__init__(text)
-        self.code = code
 
 
 def main(argv: List[str]) -> int:
@@ -73,72 +63,15 @@ def main(argv: List[str]) -> int:
         return Daemon(configuration.read(path)).run()
     except (ConfigError, WindowError) as error:
         return _end("%s" % error, 2)
-    except StartError as error:
+    except StateError as error:
         return _end("%s" % error, error.code)
-    except (StateError, files.FileError) as error:
+    except (files.FileError, CommandError) as error:
         return _end("%s" % error, 1)
 
 
 def _end(text: str, code: int) -> int:
     log.critical("cannot start", reason=text)
     return code
-
-
-def check_owner(state_dir: str, arguments: str, uid: int = os.geteuid()) -> None:
-    """Refuse to work on a state directory of another user; raises StartError with the way out.
-
-    `arguments` are those with which this program was started.
-    """
-    try:
-        info = os.lstat(state_dir)
-    except OSError as error:
-        raise StartError("state_dir %s: %s: create it: install -d -o %s -m 0700 %s" % (
-            state_dir, os.strerror(error.errno or 0).lower(), paths.SERVICE_USER, state_dir))
-    if not stat.S_ISDIR(info.st_mode):
-        raise StartError("state_dir %s: is not a directory" % state_dir)
-    if info.st_uid != uid:
-        owner = user_name(info.st_uid)
-        raise StartError("state_dir %s: belongs to %s, this is %s: use: %s" % (
-            state_dir, owner, user_name(uid), call.as_user(owner, arguments)))
-    if info.st_mode & 0o022:
-        raise StartError("state_dir %s: others may write to it: chmod 0700 %s"
-                         % (state_dir, state_dir))
-
-
-def user_name(uid: int) -> str:
-    """Return the name of a user, "uid N" if it has none."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return "uid %d" % uid
-
-
-def take_lock(state_dir: str) -> int:
-    """Return the descriptor of the one lock of daemon and `once`; raises StartError."""
-    lock = files.lock_file(os.path.join(state_dir, "lock"))
-    if lock is None:
-        raise StartError("%s/lock: another qualvosec holds it, the daemon or once: wait for its "
-                         "end, or stop the daemon" % state_dir, 1)
-    return lock
-
-
-def use_zone(config: Config) -> None:
-    """Make the configured time zone, or the host's, the process's own; raises WindowError."""
-    if config.timezone:
-        set_zone(config.timezone)
-    elif "TZ" in os.environ:
-        # Of an earlier configuration, or of the shell that started us: the host's own zone counts.
-        offsets, name = _offsets(), os.environ.pop("TZ")
-        time.tzset()
-        if offsets != _offsets() and not name.startswith(":/"):
-            sys.stderr.write("qualvosec: TZ=%s: does not count, the windows are in the host's own "
-                             "time zone: set timezone to change that\n" % safe(name, 80))
-
-
-def _offsets() -> List[int]:
-    """Return what tells the process's time zone from most others: summer and winter time."""
-    now = time.time()
-    return [time.localtime(now + days * 86400).tm_gmtoff for days in (0, 91, 182, 273)]
 
 
 class Fingerprint(NamedTuple):
@@ -211,10 +144,10 @@ class Daemon:
     """The process around the engine: signals, lock, health, reload, re-exec."""
 
     def __init__(self, config: Config) -> None:
-        """Prepare; raises StartError, WindowError or FileError."""
+        """Prepare; raises StateError, WindowError or FileError."""
         check_owner(config.state_dir, "-c %s" % config.path)
         log.configure(config.log_handler, config.log_level)
-        use_zone(config)
+        configuration.use_zone(config)
         self._selector = selectors.DefaultSelector()
         self._lock = take_lock(config.state_dir)
         self._engine = Engine(config, self._selector)
@@ -315,9 +248,9 @@ class Daemon:
             new = configuration.read(old.path)
             if new.state_dir != old.state_dir:
                 raise ConfigError("%s: state_dir: cannot change while running: restart" % old.path)
-            use_zone(new)
+            configuration.use_zone(new)
         except (ConfigError, WindowError) as error:
-            use_zone(old)
+            configuration.use_zone(old)
             log.error("reload refused", reason=error, effect="the old configuration stays")
             self._engine.config_fault = "%s" % error
             return
@@ -350,8 +283,8 @@ class Daemon:
         try:
             os.execv(sys.executable, [sys.executable, "-IBS"] + sys.argv)
         except OSError as error:
-            raise StartError("%s: cannot be started: %s" % (
-                sys.executable, (error.strerror or "%s" % error).lower()), 1)
+            raise CommandError("%s: cannot be started: %s" % (
+                sys.executable, (error.strerror or "%s" % error).lower()))
 
 
 def _drain(wakeup: socket.socket) -> None:

@@ -24,6 +24,7 @@ from qualvosec.client.decide import state as states
 from qualvosec.client.decide.ahead import Facts
 from qualvosec.client.decide.ahead import View
 from qualvosec.client.decide.state import State
+from qualvosec.client.decide.statedir import StateError
 from qualvosec.client.decide.step import Action
 from qualvosec.client.decide.step import step
 from qualvosec.client.fetch.inforce import Acceptance
@@ -214,7 +215,7 @@ class Engine:
     def _save(self, state: State) -> bool:
         try:
             states.save(self.config.state_dir, state)
-        except states.StateError as error:
+        except StateError as error:
             if not self._write_fault:
                 log.critical("the state cannot be written", reason=error)
             self._write_fault = "%s" % error
@@ -291,7 +292,7 @@ class Engine:
         if self.config.monitoring_packages and reply.told is not None:
             try:
                 packages.keep(self.config.state_dir, reply.told)
-            except states.StateError as error:
+            except StateError as error:
                 log.error("package names cannot be kept", reason=error)
         if kind in DISRUPTIVE and reply.status != "ok":
             self._refused = reply.reason or reply.status

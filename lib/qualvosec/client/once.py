@@ -19,13 +19,12 @@ from qualvosec import useragent
 from qualvosec.client import config as configuration
 from qualvosec.client import host
 from qualvosec.client.config import Config
-from qualvosec.client.daemon import check_owner
-from qualvosec.client.daemon import take_lock
-from qualvosec.client.daemon import use_zone
 from qualvosec.client.decide import state as states
 from qualvosec.client.decide.ahead import Facts
 from qualvosec.client.decide.ahead import View
 from qualvosec.client.decide.state import State
+from qualvosec.client.decide.statedir import check_owner
+from qualvosec.client.decide.statedir import take_lock
 from qualvosec.client.decide.step import Action
 from qualvosec.client.decide.step import step
 from qualvosec.client.engine import Engine
@@ -46,7 +45,7 @@ class FetchError(Exception):
 def run(config: Config) -> int:
     """Fetch, decide, act once and wait for the end of what was started; returns 0 or 1."""
     check_owner(config.state_dir, "-c %s once" % config.path)
-    use_zone(config)
+    configuration.use_zone(config)
     lock = take_lock(config.state_dir)
     try:
         with selectors.DefaultSelector() as selector:
@@ -132,7 +131,7 @@ def decide(view: View, state: State, veto: str, now: int) -> Tuple[State, Action
 
 def dry_run(config: Config) -> int:
     """Show the decision of this moment and the pending updates; changes nothing; returns 0 or 1."""
-    use_zone(config)
+    configuration.use_zone(config)
     fqdn = configuration.host_name(config)
     now = int(time.time())
     if not fqdn:

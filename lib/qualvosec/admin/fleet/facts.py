@@ -21,9 +21,9 @@ from typing import Tuple
 
 from qualvosec.admin.fleet import overview
 from qualvosec.admin.fleet.overview import Row
-from qualvosec.admin.show import table
 from qualvosec.contract import words
 from qualvosec.manifest import window
+from qualvosec.manifest import wording
 from qualvosec.manifest.policy import Policy
 from qualvosec.manifest.window import Opening
 from qualvosec.manifest.window import Zone
@@ -157,9 +157,9 @@ def of(row: Row, weeks: Weeks) -> Dict[str, Any]:
         "source": seen.source if seen else None,
         "version": seen.sighting.version if seen else None,
         "active": policy.patch if policy else None,
-        "patch_window": table.patch_window(policy) if policy and policy.weekdays else None,
+        "patch_window": wording.patch_window(policy) if policy and policy.weekdays else None,
         "next_window": weeks.next(row),
-        "reboot": table.REBOOT[policy.reboot] if policy else None,
+        "reboot": wording.REBOOT[policy.reboot] if policy else None,
         "last_window": token.window or None if token else None,
         "outcome": token.outcome or None if token else None,
         "upgraded": token.upgraded if token else None,

@@ -16,11 +16,9 @@ from typing import Tuple
 from typing import TypeVar
 
 from qualvosec.admin.fleet.overview import Row
-from qualvosec.manifest.policy import Policy
-from qualvosec.manifest.window import civil
+from qualvosec.manifest import wording
 from qualvosec.safetext import safe
 
-DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 HEADINGS = ("System", "Last Seen", "Active", "Patch Window", "Reboot", "Status")
 # The widths of the presentation: a small fleet looks as it does there.
 _WIDTHS = (23, 10, 6, 16, 6, 13)
@@ -29,37 +27,7 @@ _GOOD_NAME = 24
 # Names of days cut, and columns left out, where the terminal is too narrow.
 _NARROWER: Tuple[Tuple[bool, Tuple[int, ...]], ...] = (
     (False, ()), (True, ()), (True, (4,)), (True, (2, 4)))
-REBOOT = {"always": "True", "never": "False", "required": "required"}
 T = TypeVar("T")
-_WEEKS = {1: "1st", 2: "2nd", 3: "3rd", 4: "4th", 5: "5th", -1: "last"}
-
-
-def days(policy: Policy, is_short: bool = False) -> str:
-    """Return the days of a schedule: "Wednesday", "Mon+Thu", "daily", "1st+last Sunday"."""
-    if not policy.weekdays:
-        return "-"
-    if len(policy.weekdays) == 7:
-        text = "day" if policy.weeks else "daily"
-    elif len(policy.weekdays) == 1:
-        text = DAYS[policy.weekdays[0]][:3 if is_short else None]
-    else:
-        text = "+".join(DAYS[day][:3] for day in policy.weekdays)
-    if not policy.weeks:
-        return text
-    ordered = sorted(policy.weeks, key=lambda week: week if week > 0 else 9)
-    return "%s %s" % ("+".join(_WEEKS[week] for week in ordered), text)
-
-
-def patch_window(policy: Optional[Policy], is_short: bool = False) -> str:
-    """Return days and local time of a schedule: "Wednesday, 03:15"; "-" without one."""
-    if policy is None or not policy.weekdays:
-        return "-"
-    return "%s, %02d:%02d" % (days(policy, is_short), policy.hour, policy.minute)
-
-
-def date(day: int) -> str:
-    """Return an ordinal as YYYY-MM-DD."""
-    return "%04d-%02d-%02d" % civil(day)
 
 
 def _cells(row: Row, is_short: bool) -> List[str]:
@@ -69,8 +37,8 @@ def _cells(row: Row, is_short: bool) -> List[str]:
     policy = row.policy
     if policy is None:
         return [row.name, seen, "-", "-", "-", row.status]
-    return [row.name, seen, str(policy.patch), patch_window(policy, is_short),
-            REBOOT[policy.reboot], row.status]
+    return [row.name, seen, str(policy.patch), wording.patch_window(policy, is_short),
+            wording.REBOOT[policy.reboot], row.status]
 
 
 def table(rows: Sequence[Row], width: Optional[int] = None) -> str:

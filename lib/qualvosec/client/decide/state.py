@@ -9,31 +9,27 @@ error, a directory that others may write to) StateError is raised and nothing
 runs. A state that cannot be written stops the run that it announces.
 """
 
-import errno
 import json
 import os
-import stat
 from typing import NamedTuple
 from typing import Optional
 from typing import Tuple
 
 from qualvosec import files
 from qualvosec import log
+from qualvosec.client.decide.statedir import StateError
+from qualvosec.client.decide.statedir import move_aside
+from qualvosec.client.decide.statedir import read_own
 from qualvosec.contract import shape
 from qualvosec.contract import words
 from qualvosec.manifest import window
 
 VERSION = 1
 NAME = "state.json"
-ASIDE = ".unusable"
 MAX_BYTES = 1 << 16
 MAX_TEXT = 2000
 MAX_KEY = 16384
 MAX_CONSUMED = 64
-
-
-class StateError(Exception):
-    """The state can be neither trusted nor written; one line: path, what is wrong, what to do."""
 
 
 class Result(NamedTuple):
@@ -145,62 +141,6 @@ def _of_today(value: object) -> object:
                 value.get("schedule"), day)
             value.setdefault("days", [schedule, [date] if date else []])
     return value
-
-
-def check_directory(directory: str, uid: int) -> None:
-    """Raise StateError unless only this user can write in the directory."""
-    try:
-        info = os.lstat(directory)
-    except OSError as error:
-        raise StateError("%s: %s; create it with mode 0700 for the user of the daemon"
-                         % (directory, (error.strerror or str(error)).lower())) from error
-    if not stat.S_ISDIR(info.st_mode) or info.st_uid != uid or info.st_mode & 0o022:
-        raise StateError("%s: is not a directory that only uid %d can write to; "
-                         "correct owner and mode (0700)" % (directory, uid))
-
-
-def _is_foreign(error: files.FileError) -> bool:
-    """Say whether the file is the trouble, not the disk or the system."""
-    cause = error.__cause__
-    return not isinstance(cause, OSError) or cause.errno in (
-        errno.ELOOP, errno.EMLINK, errno.EACCES, errno.EPERM, errno.ENXIO, errno.EOPNOTSUPP)
-
-
-def _is_missing(error: files.FileError) -> bool:
-    return isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.ENOENT
-
-
-def move_aside(path: str, why: str) -> str:
-    """Rename the file next to itself and return the reason; raises StateError.
-
-    rename(2) follows nothing and reads nothing, so it is safe for links, FIFOs
-    and files of any size; the directory was checked to be ours.
-    """
-    try:
-        os.rename(path, path + ASIDE)
-        files.sync_directory(os.path.dirname(path))
-    except OSError as error:
-        raise StateError("%s: it cannot be moved aside (%s); remove it"
-                         % (why, (error.strerror or str(error)).lower())) from error
-    return "%s; moved aside as %s" % (why[:MAX_TEXT // 2], os.path.basename(path) + ASIDE)
-
-
-def read_own(directory: str, name: str, limit: int, uid: int) -> Tuple[Optional[bytes], str]:
-    """Read one of the daemon's own files: (content or None, "" or why it was moved aside).
-
-    Raises StateError when neither reading nor moving aside is safe.
-    """
-    check_directory(directory, uid)
-    path = os.path.join(directory, name)
-    files.tidy(path)
-    try:
-        return files.read_bounded(path, limit, {uid}), ""
-    except files.FileError as error:
-        if _is_missing(error):
-            return None, ""
-        if not _is_foreign(error):
-            raise StateError("%s; nothing is started until it can be read" % error) from error
-        return None, move_aside(path, str(error))
 
 
 def load(directory: str, uid: int) -> State:

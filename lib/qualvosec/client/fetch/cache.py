@@ -11,9 +11,9 @@ from typing import Mapping
 from typing import Tuple
 
 from qualvosec import files
-from qualvosec.client.decide.state import StateError
-from qualvosec.client.decide.state import move_aside
-from qualvosec.client.decide.state import read_own
+from qualvosec.client.decide.statedir import StateError
+from qualvosec.client.decide.statedir import move_aside
+from qualvosec.client.decide.statedir import read_own
 from qualvosec.contract import shape
 
 NAME = "policy.json"

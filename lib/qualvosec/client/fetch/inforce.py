@@ -24,7 +24,7 @@ from qualvosec.client.config import Config
 from qualvosec.client.decide import ahead
 from qualvosec.client.decide.ahead import View
 from qualvosec.client.decide.state import State
-from qualvosec.client.decide.state import StateError
+from qualvosec.client.decide.statedir import StateError
 from qualvosec.client.fetch import cache
 from qualvosec.client.fetch import line
 from qualvosec.client.fetch import pace

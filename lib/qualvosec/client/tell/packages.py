@@ -13,7 +13,7 @@ import json
 import os
 
 from qualvosec import files
-from qualvosec.client.decide.state import StateError
+from qualvosec.client.decide.statedir import StateError
 from qualvosec.client.root.record import Told
 from qualvosec.client.tell.status import instant
 
