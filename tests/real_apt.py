@@ -355,6 +355,9 @@ class RealApt(realhost.RealHost):
         self.publish("qv-plain")
         self.chroot("apt-get", "update")
         self.write("/etc/apt/sources.list", "")
+        record = self.upgrade()
+        self.assertEqual((record["outcome"], record["committed"], record["reason"]),
+                         ("failed", False, "apt-get update: no source is configured"))
         self.more_sources("deb [trusted=yes] http://127.0.0.1:9/gone ./")
         record = self.upgrade()
         self.assertEqual((record["outcome"], record["committed"]), ("failed", False))

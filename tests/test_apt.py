@@ -35,7 +35,7 @@ ENVIRONMENT = {
     "APT_LISTBUGS_FRONTEND": "none", "UCF_FORCE_CONFFOLD": "1", "NEEDRESTART_SUSPEND": "1"}
 OPTIONS = ["-o", "Dpkg::Use-Pty=0", "-o", "Dpkg::Options::=--force-confdef",
            "-o", "Dpkg::Options::=--force-confold"]
-SAY = ["-q=1"] + [word for option in (
+SAY = ["-q=1", "-o", "quiet::NoProgress=false"] + [word for option in (
     "Print-URIs=false", "Simulate=false", "Download=true", "Download-Only=false",
     "Trivial-Only=false", "allow-downgrades=false", "force-yes=false", "Fix-Missing=false",
     "AutomaticRemove=false", "Show-Versions=false") for word in ("-o", "APT::Get::" + option)]
@@ -396,6 +396,26 @@ class Steps(Case):
                 "Ign:1 http://x\n%s\nReading package lists...\n" % line)
             with self.assertRaisesRegex(base.ManagerError, line[:20].replace("(", ".")):
                 self.apt.refresh(2000.0)
+        # What apt 2.6 says with an empty sources.list.
+        self.fake.answers[tuple(REFRESH)] = "Reading package lists...\n"
+        with self.assertRaisesRegex(base.ManagerError, "no source is configured"):
+            self.apt.refresh(2000.0)
+
+    def test_refresh_tells_apart_what_some_sources_a_script_and_all_sources_come_to(self) -> None:
+        hit = "Hit:1 http://a bookworm InRelease\n"
+        bad = "Err:2 http://b ./ InRelease\n  Could not connect\nE: Failed to fetch http://b\n"
+        script = "E: Problem executing scripts APT::Update::Post-Invoke-Success 'exit 7'\n"
+        for said, kind in ((hit + bad, base.Incomplete), (bad, base.ManagerError),
+                           ("E: Could not get lock /var/lib/apt/lists/lock\n", base.Locked)):
+            self.fake.answers[tuple(REFRESH)] = (100, said, "")
+            with self.assertRaises(base.ManagerError) as caught:
+                self.apt.refresh(2000.0)
+            self.assertIs(type(caught.exception), kind)
+        self.fake.answers[tuple(REFRESH)] = (100, hit + script, "")
+        self.apt.refresh(2000.0)
+        plan = self.apt.plan(base.Selection())
+        self.assertEqual(plan.faults, ("apt-get update: " + script.strip(),))
+        self.assertEqual(base.forecast(plan)[0], "partial")
 
     def test_refresh_judges_an_item_by_the_last_word_about_it(self) -> None:
         # A repository of bare lists, as apt 3.0 reads it: there are no translations.

@@ -43,7 +43,7 @@ SIMULATE_S = 300
 _CONFIGURE = ("--configure", "-a", "--force-confdef", "--force-confold")
 # What the answers and the run depend on, whatever apt.conf says: `quiet "2"` and `-q` are 3, and
 # no counts; with AutomaticRemove apt would refuse --no-remove.
-_SAY = ["-q=1"] + [word for option in (
+_SAY = ["-q=1", "-o", "quiet::NoProgress=false"] + [word for option in (
     "Print-URIs=false", "Simulate=false", "Download=true", "Download-Only=false",
     "Trivial-Only=false", "allow-downgrades=false", "force-yes=false", "Fix-Missing=false",
     "AutomaticRemove=false", "Show-Versions=false") for word in ("-o", "APT::Get::" + option)]

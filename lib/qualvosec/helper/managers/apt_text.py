@@ -185,6 +185,8 @@ def parse_update(said: str) -> Update:
     got = {found.group(3, 4) for found in last if found.group(1) in ("Hit", "Get")} - set(failed)
     faults = _FAULT.findall(said)
     told = ["; ".join(failed.values())] if failed else faults
+    if not last and not told:
+        told = ["no source is configured"]
     only_script = bool(got and told) and told[0].startswith(_SCRIPT)
     return Update(told[0][:300] if told else "", bool(got and told) and not only_script,
                   only_script)
