@@ -111,6 +111,17 @@ class RealApt(realhost.RealHost):
             os.unlink(self.root + path)
         self.assert_no_traces()
 
+    def test_security_update_that_a_pin_hides_by_name_is_named(self) -> None:
+        self.publish("qv-plain", "qv-urgent")
+        for number, pin in enumerate(("version 1.0\nPin-Priority: 900",
+                                      "release l=Debian-Security\nPin-Priority: -1")):
+            self.write("/etc/apt/preferences.d/name", "Package: qv-urgent\nPin: %s\n" % pin)
+            record = self.upgrade(window="20261124T020%dZ" % number)
+            self.assertEqual(record["outcome"], "nothing" if number else "ok")
+            self.assertEqual(record["reason"], "qv-urgent: a security update is hidden by a pin or "
+                             "by APT::Default-Release")
+            self.assertEqual(self.changed(), {"qv-plain": "2.0"})
+
     def test_quiet_in_apt_conf_hides_nothing(self) -> None:
         self.publish("qv-swap", "qv-plain", "qv-lost")
         self.write("/etc/apt/apt.conf.d/99quiet", 'quiet "2";\n')
@@ -120,6 +131,19 @@ class RealApt(realhost.RealHost):
             self.assertEqual((record["outcome"], self.changed()), ("partial", changed))
             self.assertEqual(([row[0] for row in record["kept"]], record["pending"]),
                              (["qv-lost", "qv-swap"], 2 + len(exclude)))
+
+    def test_settings_that_would_silence_or_stop_apt_change_nothing(self) -> None:
+        # All that apt_options.py has found to matter, at once.
+        self.publish("qv-swap", "qv-plain")
+        self.write("/etc/apt/apt.conf.d/99all", "".join('%s "%s";\n' % row for row in (
+            ("quiet::NoProgress", "true"), ("APT::Get::Simulate", "true"),
+            ("APT::Get::Download", "false"), ("APT::Get::Download-Only", "true"),
+            ("APT::Get::Trivial-Only", "true"), ("APT::Get::Print-URIs", "true"),
+            ("APT::Get::force-yes", "true"), ("APT::Get::allow-downgrades", "true"),
+            ("APT::Get::Fix-Missing", "true"), ("APT::Get::Show-Versions", "true"))))
+        record = self.upgrade()
+        self.assertEqual((record["outcome"], self.changed(), record["kept"]), (
+            "partial", {"qv-plain": "2.0"}, [["qv-swap", "needs the removal of qv-old"]]))
 
     def test_lists_are_fetched_also_where_apt_conf_asks_for_addresses_only(self) -> None:
         self.publish()

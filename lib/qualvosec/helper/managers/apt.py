@@ -316,10 +316,11 @@ class Apt(base.Manager):
         hidden = sorted(urgent - set(updates))
         if hidden and partly:
             updates.update(self._candidates(hidden, True)[0])
+        barred = self._barred_by_name(known, installed) - set(updates)
         updates = {name: package._replace(security=package.security or name in urgent)
                    for name, package in updates.items()}
         told = tuple("%s: %s" % (name, settle.SAME) for name in again) + tuple(
-            HIDDEN % name for name in hidden if not partly)
+            HIDDEN % name for name in sorted(barred.union(() if partly else hidden)))
         pending = settle.Pending(updates, installed, bool(self._archives), held, told,
                                  (phased & set(waiting)) - set(held), self._own)
         free = {package.name for package in everything.install}
@@ -337,6 +338,13 @@ class Apt(base.Manager):
             return settle.Simulation(chosen.install, chosen.removed, needs, why)
 
         return settle.plan(self.name, selection, pending, simulate)._replace(faults=self._faults)
+
+    def _barred_by_name(self, known: str, installed: Collection[str]) -> Set[str]:
+        """Return the packages of which a pin that names them hides a security update."""
+        pinned = [name for name in pins.pinned(known, installed) if text.is_name(name)]
+        if not pinned:
+            return set()
+        return pins.hidden(known, self._query([self.program("apt-cache"), "policy", "--"] + pinned))
 
     def _candidates(self, names: List[str],
                     security_only: bool) -> Tuple[Dict[str, base.Package], Set[str]]:

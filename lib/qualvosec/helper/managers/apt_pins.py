@@ -17,13 +17,15 @@ from typing import Iterable
 from typing import Iterator
 from typing import List
 from typing import Sequence
+from typing import Set
 from typing import Tuple
 
 from qualvosec import files
 from qualvosec.helper.managers import apt_text
 from qualvosec.helper.managers import base
 
-_RELEASE = re.compile(r"(?m)^ +(-?\d+) .*\n +release (.*)$")
+_RELEASE = re.compile(r"(?m)^ +(-?\d+) (.*)\n +release (.*)$")
+_PINNED = re.compile(r"(?m)^ +(\S+) -> ")
 _VALUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9./_+~-]*")
 _CODENAMES = ("VERSION_CODENAME", "UBUNTU_CODENAME", "DEBIAN_CODENAME")
 _NO_DEFAULT = ["-o", "APT::Default-Release="]
@@ -54,13 +56,36 @@ def outranked(policy: str) -> bool:
         [row for row in found if not row[1]], default=(0, False))[0]
 
 
+def pinned(policy: str, installed: Collection[str]) -> List[str]:
+    """Return the installed packages that a pin names, as `apt-cache policy` lists them."""
+    return sorted(set(_PINNED.findall(policy.partition("\nPinned packages:\n")[2]))
+                  & set(installed))
+
+
+def hidden(policy: str, tables: str) -> Set[str]:
+    """Return whose table (`apt-cache policy NAME...`) has a later version that is for security."""
+    indexes = {index for _, index, line in _RELEASE.findall(policy)
+               if _is_security(dict(part.partition("=")[::2] for part in line.split(",")))}
+    found, name, later = set(), "", False
+    for line in tables.splitlines():
+        if not line.startswith(" "):
+            name = line.rstrip(":")
+        later = line == "  Version table:" or (later and not line.startswith(" *** "))
+        if later and line.strip().partition(" ")[2] in indexes:
+            found.add(name)
+    return found
+
+
+def _is_security(fields: Dict[str, str]) -> bool:
+    return apt_text.is_security("%s:%s" % (fields.get("l", ""), fields.get("a", "")))
+
+
 def _releases(policy: str) -> List[Tuple[int, Dict[str, str], bool]]:
     """Return (priority, what a release says of itself, of security updates) of each index."""
     found = []
-    for priority, line in _RELEASE.findall(policy):
+    for priority, _, line in _RELEASE.findall(policy):
         fields = dict(part.partition("=")[::2] for part in line.split(","))
-        secure = apt_text.is_security("%s:%s" % (fields.get("l", ""), fields.get("a", "")))
-        found.append((int(priority), fields, secure))
+        found.append((int(priority), fields, _is_security(fields)))
     return found
 
 
