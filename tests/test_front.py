@@ -198,7 +198,7 @@ class Conversations(Case):
 
     def test_pending_updates_are_told_without_root(self) -> None:
         manager = mock.Mock(spec=base.Manager)
-        manager.name = "fake"
+        manager.name, manager.notes = "fake", []
         manager.plan.return_value = base.Plan(
             (base.Package("one", "1", "2", True), base.Package("two", "1", "2")),
             (base.Package("one", "1", "2"), base.Package("new", "", "1")),
@@ -217,6 +217,17 @@ class Conversations(Case):
         self.assertTrue(plan["pending"][0]["security"] and plan["pending"][0]["selected"])
         self.assertEqual((plan["manager"], plan["security"], plan["reboot"], plan["warnings"]),
                          ("fake", "known", "unknown", ["a warning"]))
+
+    def test_plan_is_made_also_where_some_sources_cannot_be_read_and_warns_of_them(self) -> None:
+        manager = mock.Mock(spec=base.Manager)
+        manager.name, manager.notes = "fake", []
+        manager.refresh.side_effect = base.Incomplete("apt-get update: Err:1 http://x")
+        manager.plan.return_value = base.Plan(warnings=("a warning",))
+        manager.reboot_reasons.return_value = None
+        with mock.patch.object(managers, "of_this_system", return_value=manager):
+            reply = self.ask(dict(CHECK, refresh=True))
+        self.assertEqual((reply["status"], reply["plan"]["warnings"]),
+                         ("ok", ["a warning", "apt-get update: Err:1 http://x"]))
 
     def test_a_package_manager_that_fails_is_told_in_one_line(self) -> None:
         for error, status in ((base.ManagerError("no"), "failed"),

@@ -78,9 +78,13 @@ def _serve(request: requests.Request, host: Host) -> Reply:
 def _check(request: requests.Request, host: Host, config: configs.Config) -> Reply:
     manager = managers.of_this_system(config.package_manager, host.world)
     if request.refresh:
-        manager.refresh(host.world.now() + base.REFRESH_S)
+        try:
+            manager.refresh(host.world.now() + base.REFRESH_S)
+        except base.Incomplete as error:
+            manager.notes.append(str(error))
     wanted = base.Selection(request.security_only, request.only, request.exclude)
     plan = manager.plan(wanted, detail=True)
+    plan = plan._replace(warnings=plan.warnings + tuple(manager.notes))
     return {"plan": base.to_json(manager.name, plan, manager.reboot_reasons())}
 
 
