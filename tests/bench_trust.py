@@ -201,7 +201,7 @@ class Keys:
         return found
 
 
-def fetch_child(url: str, **more: object) -> Tuple[fetchreply.Reply, float]:
+def fetch_child(url: str, **more: object) -> Tuple[fetchreply.FetchReply, float]:
     """Run the fetch child on one URL; its reply and the seconds it took."""
     line = fetchreply.request_line(url=url, fqdn="web050000.example.org", user_agent="bench",
                                    **more)     # type: ignore[arg-type]

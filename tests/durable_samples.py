@@ -94,7 +94,7 @@ def _filled(kind: Any, values: Dict[str, Any], **more: Any) -> Any:
 def _write_state(folder: str) -> None:
     module = importlib.import_module("qualvosec.client.decide.state")
     width = len(module.State().known)
-    state = _filled(module.State, STATE, last=_filled(module.Result, RESULT),
+    state = _filled(module.State, STATE, last=_filled(module.RunResult, RESULT),
                     known=OLD_KNOWN.get(width, STATE["known"]), consumed_day=CONSUMED_DAY,
                     consumed_date=CONSUMED_DATE)
     module.save(folder, state)
@@ -110,7 +110,7 @@ def _write_policy(folder: str, **fields: Any) -> None:
     fetchreply = importlib.import_module("qualvosec.client.fetch.line")
     policies = importlib.import_module("qualvosec.manifest.policy")
     fields.setdefault("policy", _filled(policies.Policy, POLICY))
-    reply = _filled(fetchreply.Reply, REPLY, **fields)
+    reply = _filled(fetchreply.FetchReply, REPLY, **fields)
     one = acceptance.Acceptance.__new__(acceptance.Acceptance)
     one._config = SimpleNamespace(state_dir=folder)
     one._keep(_filled(acceptance.Accepted, ACCEPTED, reply=reply, answer=reply, newer=""))

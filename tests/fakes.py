@@ -15,7 +15,7 @@ from typing import List
 from typing import Optional
 
 from qualvosec.client.fetch import line as fetchreply
-from qualvosec.client.fetch.line import Reply
+from qualvosec.client.fetch.line import FetchReply
 from qualvosec.manifest.policy import Policy
 
 _SUDO = """#!%(python)s -IS
@@ -80,12 +80,13 @@ class Edge:
         """Let the next fetch answer with this policy."""
         self.sha += 1
         fields.setdefault("date", int(time.time()))
-        reply = Reply("new", entry=entry, policy=policy, sha256=SHA + str(self.sha % 10), **fields)
+        reply = FetchReply("new", entry=entry, policy=policy, sha256=SHA + str(self.sha % 10),
+                           **fields)
         self.write("fetch.reply", fetchreply.reply_line(reply).decode("ascii"))
 
     def fail_fetch(self, reason: str, signature: str = "") -> None:
         """Let the next fetch fail."""
-        reply = Reply("failed", reason, signature=signature)
+        reply = FetchReply("failed", reason, signature=signature)
         self.write("fetch.reply", fetchreply.reply_line(reply).decode("ascii"))
 
     def answer(self, operation: str, status: str = "ok", reason: str = "", alive: bool = False,

@@ -8,6 +8,7 @@ import unittest
 
 from qualvosec import ini
 from qualvosec.admin import settings
+from qualvosec.admin.terminal import AdminError
 
 from tests import ROOT
 
@@ -57,15 +58,15 @@ class ConfigTest(unittest.TestCase):
         folder = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, folder)
         path = os.path.join(folder, "admin.conf")
-        with self.assertRaises(settings.SettingsError):
+        with self.assertRaises(AdminError):
             settings.read(path)
         with open(path, "wb") as file:
             file.write(b"[general]\nmanifest: /\xff\n")
-        with self.assertRaisesRegex(settings.SettingsError, "UTF-8"):
+        with self.assertRaisesRegex(AdminError, "UTF-8"):
             settings.read(path)
         with open(path, "wb") as file:
             file.write(b"[generl]\n")
-        with self.assertRaisesRegex(settings.SettingsError, "^%s: line 1" % path):
+        with self.assertRaisesRegex(AdminError, "^%s: line 1" % path):
             settings.read(path)
 
 

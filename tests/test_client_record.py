@@ -8,7 +8,7 @@ from typing import Dict
 from typing import List
 
 from qualvosec.client.root import record as client
-from qualvosec.client.root.record import RecordError
+from qualvosec.client.root.record import RootError
 from qualvosec.client.root.record import record_from_json
 from qualvosec.helper import record as helper
 
@@ -107,7 +107,7 @@ class RecordTest(unittest.TestCase):
                 dict(good, kept=[["a", 1]]), dict(good, reboot_reasons=["x"] * 501),
                 dict(good, history=good["history"] * 40)]
         for value in bad:
-            with self.assertRaises(RecordError, msg=repr(value)[:200]):
+            with self.assertRaises(RootError, msg=repr(value)[:200]):
                 record_from_json(value)
 
 

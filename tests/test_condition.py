@@ -8,7 +8,7 @@ from typing import Any
 from qualvosec.client import config
 from qualvosec.client.decide import ahead
 from qualvosec.client.decide.ahead import View
-from qualvosec.client.decide.state import Result
+from qualvosec.client.decide.state import RunResult
 from qualvosec.client.decide.state import State
 from qualvosec.client.fetch import inforce
 from qualvosec.client.fetch.pace import Pace
@@ -32,7 +32,7 @@ def situation(why: str = "", policy: "Policy | None" = POLICY, fqdn: str = "web0
 
 
 def ran(outcome: str, **fields: Any) -> State:
-    last = Result(window=WINDOW, outcome=outcome, reason="the reason", finished=NOW - 400000)
+    last = RunResult(window=WINDOW, outcome=outcome, reason="the reason", finished=NOW - 400000)
     return State(last=last, since=NOW - 900000, success=NOW - 460000)._replace(**fields)
 
 

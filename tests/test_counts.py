@@ -271,7 +271,7 @@ class Plans(unittest.TestCase):
     def test_a_number_below_its_list_is_refused(self) -> None:
         good = base.to_json("apt", base.Plan((base.Package("a", "1", "2"),)), [])
         for number in (0, -1, "1", True, None):
-            with self.assertRaises(plan.PlanError):
+            with self.assertRaises(plan.RootError):
                 plan.from_json(json.loads(json.dumps(dict(good, pending_count=number))))
 
 

@@ -422,7 +422,7 @@ class Once(DaemonCase):
         """Return what --dry-run decides, without the list of packages, which takes its time."""
         said = io.StringIO()
         with mock.patch.object(inforce, "fetch_argv", self.edge.fetch_argv), \
-                mock.patch.object(plan, "ask", side_effect=plan.PlanError("not now")), \
+                mock.patch.object(plan, "ask", side_effect=plan.RootError("not now")), \
                 mock.patch.object(once.sys, "stdout", said):
             once.dry_run(configuration.read(self.path("q.conf")))
         return "".join(line for line in said.getvalue().splitlines() if "decision" in line)

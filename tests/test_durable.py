@@ -25,11 +25,11 @@ from qualvosec import paths
 from qualvosec.admin.edit import signing
 from qualvosec.client.decide import outcome
 from qualvosec.client.decide import state as states
-from qualvosec.client.decide.state import Result
+from qualvosec.client.decide.state import RunResult
 from qualvosec.client.decide.state import State
 from qualvosec.client.fetch import inforce
 from qualvosec.client.fetch.inforce import Accepted
-from qualvosec.client.fetch.line import Reply
+from qualvosec.client.fetch.line import FetchReply
 from qualvosec.client.root.record import record_from_json
 from qualvosec.client.tell import packages
 from qualvosec.helper import record as records
@@ -140,15 +140,16 @@ class Corpus(Case):
 
     def test_samples_have_a_value_in_every_field_that_is_not_its_default(self) -> None:
         rows: List[Tuple[Any, Any]] = [
-            (State(), samples.STATE), (Result(), samples.RESULT), (Policy(), samples.POLICY),
-            (Reply(""), samples.REPLY), (records.Record(), samples.RECORD),
+            (State(), samples.STATE), (RunResult(), samples.RESULT), (Policy(), samples.POLICY),
+            (FetchReply(""), samples.REPLY), (records.Record(), samples.RECORD),
             (records.Past(), samples.PAST), (records.State(), samples.RUN),
             (requests.Request(), samples.REQUEST)]
         for default, values in rows:
             for key in default._fields:
                 if key in ("last", "policy", "record", "request", "history"):
                     continue
-                if (type(default).__name__, key) in (("Reply", "reason"), ("Reply", "faults")):
+                if (type(default).__name__, key) in (("FetchReply", "reason"), (
+                        "FetchReply", "faults")):
                     # An accepted answer has no reason; faults are in policy-invalid.json.
                     continue
                 self.assertNotEqual(getattr(default, key), values[key], key)
@@ -174,7 +175,7 @@ class Read(Case):
                 self.put_all(commit)
                 raw = json.loads(content(commit, "state.json").decode("ascii"))
                 wanted = expected(State, samples.STATE, raw,
-                                  last=expected(Result, samples.RESULT, raw["last"]))
+                                  last=expected(RunResult, samples.RESULT, raw["last"]))
                 old = samples.OLD_KNOWN.get(len(raw["known"]))
                 if old:
                     wanted = wanted._replace(known=(" ".join(str(word) for word in old), old[2]))
@@ -193,7 +194,7 @@ class Read(Case):
                     self.put_all(commit)
                     raw = json.loads(content(commit, name).decode("ascii"))
                     self.put("policy.json", content(commit, name))
-                    answer = expected(Reply, samples.REPLY, raw["answer"], faults=(), policy=(
+                    answer = expected(FetchReply, samples.REPLY, raw["answer"], faults=(), policy=(
                         expected(Policy, samples.POLICY, raw["answer"]["policy"] or {})))
                     if name == "policy-invalid.json":
                         answer = answer._replace(policy=None, entry="invalid",

@@ -16,8 +16,8 @@ from unittest import mock
 from qualvosec import download
 from qualvosec.client.fetch import child as fetch
 from qualvosec.client.fetch import line as fetchreply
-from qualvosec.client.fetch.line import Reply
-from qualvosec.client.fetch.line import Request
+from qualvosec.client.fetch.line import FetchReply
+from qualvosec.client.fetch.line import FetchRequest
 from qualvosec.manifest import signature
 from qualvosec.manifest.policy import Policy
 
@@ -59,16 +59,16 @@ class Server:
         return download.Response(200, (value,), '"tag"', "", 1795431600)
 
 
-def ask(manifest: object, **more: object) -> Reply:
+def ask(manifest: object, **more: object) -> FetchReply:
     """Return the checked reply to a manifest that arrives, without signature."""
-    reply = fetch.answer(Request(URL, HOST, "Q", **more), Server(manifest=manifest))  # type: ignore
+    reply = fetch.answer(FetchRequest(URL, HOST, "Q", **more), Server(manifest=manifest))  # type: ignore
     return fetchreply.parse_reply(fetchreply.reply_line(reply))
 
 
 class OneHost(unittest.TestCase):
     def test_policy_of_a_listed_host_is_new(self) -> None:
         reply = ask(ENTRY)
-        self.assertEqual(reply, Reply("new", entry="policy", policy=POLICY, etag='"tag"',
+        self.assertEqual(reply, FetchReply("new", entry="policy", policy=POLICY, etag='"tag"',
                                       sha256=hashlib.sha256(ENTRY).hexdigest(), date=1795431600))
 
     def test_name_is_compared_folded(self) -> None:
@@ -133,11 +133,11 @@ class WholeFile(unittest.TestCase):
 
     def test_304_is_the_same(self) -> None:
         reply = ask(304, etag='"tag"', serial=5, sha256="ab" * 32)
-        self.assertEqual(reply, Reply("same", etag='"new"', date=1795431600))
+        self.assertEqual(reply, FetchReply("same", etag='"new"', date=1795431600))
 
     def test_failed_download_passes_on_date_and_wish(self) -> None:
         reply = ask(download.DownloadError("u: the server answered 503", 503, 1795431600, 300))
-        self.assertEqual(reply, Reply("failed", "u: the server answered 503", date=1795431600,
+        self.assertEqual(reply, FetchReply("failed", "u: the server answered 503", date=1795431600,
                                       retry_after=300))
 
     def test_wish_beyond_the_bounds_is_cut(self) -> None:
@@ -146,15 +146,16 @@ class WholeFile(unittest.TestCase):
     def test_name_that_is_none_asks_nobody(self) -> None:
         for name in ("", "*.example.org", "a b", "x" * 254, "../etc"):
             server = Server()
-            reply = fetch.answer(Request(URL, name, "Q"), server)
+            reply = fetch.answer(FetchRequest(URL, name, "Q"), server)
             self.assertEqual((reply.result, server.asked), ("failed", []))
             self.assertIn("set fqdn", reply.reason)
 
     def test_request_reaches_the_server_as_it_was_given(self) -> None:
         server = Server()
         server.answers[SECURE] = ENTRY
-        fetch.answer(Request(SECURE, HOST, "QualvoSec 1", etag='"e"', last_modified="L", fresh=True,
-                             proxy="http://p:1", deadline_s=30, ca_file=AUTHORITY), server)
+        fetch.answer(FetchRequest(SECURE, HOST, "QualvoSec 1", etag='"e"', last_modified="L",
+                                  fresh=True, proxy="http://p:1", deadline_s=30,
+                                  ca_file=AUTHORITY), server)
         asked = server.asked[0]
         self.assertEqual((asked.url, asked.user_agent, asked.etag, asked.last_modified, asked.fresh,
                           asked.proxy, asked.limit),
@@ -169,14 +170,14 @@ class WholeFile(unittest.TestCase):
             fields = (b'ETag: "65a-7"\r\nDate: Mon, 23 Nov 2026 11:00:59 GMT\r\n'
                       b"Last-Modified: Mon, 23 Nov 2026 11:00:%s GMT\r\n" % second.encode())
             with hostile.Server(hostile.answers(ENTRY, fields=fields)) as server:
-                reply = fetch.answer(Request(server.url(), HOST, "Q"))
+                reply = fetch.answer(FetchRequest(server.url(), HOST, "Q"))
             self.assertEqual((reply.entry, reply.etag != "", reply.last_modified != ""),
                              ("policy", kept, kept), second)
         with hostile.Server(hostile.answers(ENTRY, fields=b'ETag: "a"\r\n')) as server:
-            self.assertEqual(fetch.answer(Request(server.url(), HOST, "Q")).etag, '"a"')
+            self.assertEqual(fetch.answer(FetchRequest(server.url(), HOST, "Q")).etag, '"a"')
 
     def test_ca_file_that_is_missing_is_failed(self) -> None:
-        request = Request(SECURE, HOST, "Q", ca_file="/nowhere/ca.pem")
+        request = FetchRequest(SECURE, HOST, "Q", ca_file="/nowhere/ca.pem")
         reply = fetch.answer(request, Server(manifest=ENTRY))
         self.assertEqual(reply.result, "failed")
         self.assertIn("ca_file '/nowhere/ca.pem'", reply.reason)
@@ -192,8 +193,8 @@ HEADER = b".manifest:\n  serial: 5\n  audience: prod\n"
 
 class Signed(unittest.TestCase):
     def ask(self, server: Server, verify: Callable[[bytes, bytes, str], None] = lambda *_: None,
-            **more: object) -> Reply:
-        request = Request(URL, HOST, "Q", allowed_signers="/etc/s", **more)  # type: ignore
+            **more: object) -> FetchReply:
+        request = FetchRequest(URL, HOST, "Q", allowed_signers="/etc/s", **more)  # type: ignore
         reply = fetch.answer(request, server, verify)
         return fetchreply.parse_reply(fetchreply.reply_line(reply))
 
@@ -231,7 +232,8 @@ class Signed(unittest.TestCase):
                 hostile.answers(b"" if lost else HEADER + ENTRY,
                                 status if lost else "200 OK")(connection, server)
             with hostile.Server(behave) as server:
-                reply = fetch.answer(Request(server.url(), HOST, "Q", allowed_signers="/etc/s"))
+                reply = fetch.answer(FetchRequest(server.url(), HOST, "Q",
+                                                  allowed_signers="/etc/s"))
             self.assertEqual((reply.result, reply.signature), ("failed", word), status)
             self.assertIn(".sig: the server answered " + status[:3], reply.reason)
 
@@ -274,7 +276,7 @@ class Signed(unittest.TestCase):
 
 
 class TheProcess(unittest.TestCase):
-    def run_child(self, line: bytes, environment: Dict[str, str]) -> Reply:
+    def run_child(self, line: bytes, environment: Dict[str, str]) -> FetchReply:
         child = subprocess.Popen(CHILD, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                  stderr=subprocess.PIPE, env=environment)
         out, err = child.communicate(line, 60)

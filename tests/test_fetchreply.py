@@ -11,25 +11,26 @@ from typing import List
 from typing import Tuple
 
 from qualvosec.client.fetch import line as fetchreply
-from qualvosec.client.fetch.line import LineError
-from qualvosec.client.fetch.line import Reply
+from qualvosec.client.fetch.line import FetchError
+from qualvosec.client.fetch.line import FetchReply
 from qualvosec.manifest import policy as policies
 from qualvosec.manifest.policy import Policy
 
 from tests import LIB
 
 SHA = "ab" * 32
-NEW = Reply("new", entry="policy", policy=Policy(patch=True, weekdays=(1,), hour=3, only=("a*",),
+NEW = FetchReply("new", entry="policy", policy=Policy(patch=True, weekdays=(1,), hour=3,
+                                                   only=("a*",),
                                                  freeze=((739000, 739001),), groups=("prod",)),
             etag='W/"6a"', last_modified="Mon, 23 Nov 2026 10:00:00 GMT", signature="good",
             signature_etag='"s"', serial=2026112301, expires=739999, sha256=SHA, date=1795431600)
-GOOD = [NEW, Reply("new", entry="unlisted", sha256=SHA),
-        Reply("new", entry="invalid", faults=("line 3, column 5: hour: 25",), sha256=SHA),
-        Reply("same", etag='"x"', date=5), Reply("failed", "no answer", retry_after=120),
-        Reply("failed", "does not verify", signature="bad")]
+GOOD = [NEW, FetchReply("new", entry="unlisted", sha256=SHA),
+        FetchReply("new", entry="invalid", faults=("line 3, column 5: hour: 25",), sha256=SHA),
+        FetchReply("same", etag='"x"', date=5), FetchReply("failed", "no answer", retry_after=120),
+        FetchReply("failed", "does not verify", signature="bad")]
 
 
-def changed(reply: Reply, **fields: object) -> bytes:
+def changed(reply: FetchReply, **fields: object) -> bytes:
     value = fetchreply.to_object(reply)
     value.update(fields)
     return json.dumps(value).encode() + b"\n"
@@ -37,7 +38,7 @@ def changed(reply: Reply, **fields: object) -> bytes:
 
 class Replies(unittest.TestCase):
     def refuse(self, line: bytes) -> str:
-        with self.assertRaises(LineError) as caught:
+        with self.assertRaises(FetchError) as caught:
             fetchreply.parse_reply(line)
         text = str(caught.exception)
         self.assertTrue(text.isprintable() and len(text) < 200, text)
@@ -119,8 +120,8 @@ class Replies(unittest.TestCase):
         self.assertEqual(notes, ["gate", "policy.turn"])
 
     def test_reply_too_long_for_a_line_is_never_written(self) -> None:
-        with self.assertRaises(LineError):
-            fetchreply.reply_line(Reply("failed", "\u00e4" * 70000))
+        with self.assertRaises(FetchError):
+            fetchreply.reply_line(FetchReply("failed", "\u00e4" * 70000))
 
     def test_largest_policy_fits_into_a_line(self) -> None:
         policy = Policy(patch=True, weekdays=(0,), only=tuple("%0124d" % n for n in range(117)),
@@ -138,8 +139,8 @@ class Replies(unittest.TestCase):
             for _ in range(dice.randrange(1, 4)):
                 damaged[dice.randrange(len(damaged))] = dice.randrange(256)
             try:
-                self.assertIsInstance(fetchreply.parse_reply(bytes(damaged)), Reply, seed)
-            except LineError:
+                self.assertIsInstance(fetchreply.parse_reply(bytes(damaged)), FetchReply, seed)
+            except FetchError:
                 pass
             except Exception as error:
                 self.fail("seed %d: %r for %r" % (seed, error, damaged))
@@ -152,7 +153,7 @@ class Requests(unittest.TestCase):
     def test_request_comes_back_as_it_was_sent(self) -> None:
         line = fetchreply.request_line(url="https://h/p", fqdn="a.b", user_agent="Q", serial=5,
                                        fresh=True, audience="prod", deadline_s=30)
-        self.assertEqual(fetchreply.parse_request(line), fetchreply.Request(
+        self.assertEqual(fetchreply.parse_request(line), fetchreply.FetchRequest(
             "https://h/p", "a.b", "Q", serial=5, fresh=True, audience="prod", deadline_s=30))
 
     def test_fields_that_do_not_exist_are_an_error_at_once(self) -> None:
@@ -163,11 +164,11 @@ class Requests(unittest.TestCase):
         for field, value in (("url", "x" * 2049), ("user_agent", "\x1b"), ("etag", "\u00e4"),
                              ("serial", -1), ("deadline_s", 3601), ("fresh", 1), ("sha256", "x")):
             line = fetchreply.request_line(**dict(self.FIELDS, **{field: value}))   # type: ignore
-            with self.assertRaises(LineError) as caught:
+            with self.assertRaises(FetchError) as caught:
                 fetchreply.parse_request(line)
             self.assertIn(field, str(caught.exception))
         long = fetchreply.request_line(**dict(self.FIELDS, ca_file="x" * 20000))    # type: ignore
-        with self.assertRaises(LineError):
+        with self.assertRaises(FetchError):
             fetchreply.parse_request(long)
 
 

@@ -74,6 +74,11 @@ class Figures(unittest.TestCase):
             self.assertEqual(figures.circles(pairs), [], room)
             self.assertLessEqual(len(pairs), most, room)
 
+    def test_a_class_name_has_one_meaning_in_its_room_and_few_have_two_anywhere(self) -> None:
+        in_room, anywhere = figures.shared_names(figures.classes(ROOT))
+        self.assertEqual(in_room, [])
+        self.assertLessEqual(len(anywhere), 8, anywhere)
+
     def test_what_runs_as_root_is_what_an_interpreter_has_loaded(self) -> None:
         front = figures.loaded(ROOT, figures.FRONT)
         with_apt = figures.loaded(ROOT, figures.APT)

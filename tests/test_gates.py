@@ -11,7 +11,7 @@ from typing import Tuple
 from qualvosec.client.decide import gates
 from qualvosec.client.decide.ahead import Facts
 from qualvosec.client.decide.ahead import View
-from qualvosec.client.decide.state import Result
+from qualvosec.client.decide.state import RunResult
 from qualvosec.client.decide.state import State
 from qualvosec.manifest import window
 from qualvosec.manifest.policy import Policy
@@ -24,7 +24,7 @@ POLICY = Policy(patch=True, weekdays=(1,), hour=2, minute=15)
 FROZEN = POLICY._replace(freeze=((window.local_day(OPENS, lambda instant: 0),) * 2,))
 VIEW = View(POLICY, "", "", "web01.example.org", lambda instant: 0)
 STATE = State(opens=OPENS, closes=CUTOFF, cutoff=CUTOFF, deadline=CUTOFF + 3600,
-              last=Result(window=NAME, outcome="ok"), consumed=((OPENS, CUTOFF),))
+              last=RunResult(window=NAME, outcome="ok"), consumed=((OPENS, CUTOFF),))
 FACTS = Facts(now=NOW, boot_id="b", uptime=86400, kernel="k", record=None, alive=False,
               unanswered="", refused="", veto="", clock_plausible=True, writable=True)
 ALL = ("run", "repair", "reboot", "deferred")

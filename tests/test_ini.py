@@ -12,9 +12,9 @@ class Reading(unittest.TestCase):
     def test_both_separators_comments_and_lines_are_kept_apart(self) -> None:
         found = ini.parse("# first\n[general]\nserver: https://a.example.org/x=1\n"
                           "monitoring = enable ; yes\n\n[other]\na:b#c\n", ALLOWED)
-        self.assertEqual(found["general"]["server"], ini.Item("https://a.example.org/x=1", 3))
-        self.assertEqual(found["general"]["monitoring"], ini.Item("enable", 4))
-        self.assertEqual(found["other"]["a"], ini.Item("b#c", 7))
+        self.assertEqual(found["general"]["server"], ini.Setting("https://a.example.org/x=1", 3))
+        self.assertEqual(found["general"]["monitoring"], ini.Setting("enable", 4))
+        self.assertEqual(found["other"]["a"], ini.Setting("b#c", 7))
 
     def test_windows_line_ends_and_a_byte_order_mark_are_read(self) -> None:
         found = ini.parse("\ufeff[General]\r\nLOG_LEVEL: INFO\r\n", ALLOWED)
@@ -41,17 +41,17 @@ class Reading(unittest.TestCase):
 
 class Values(unittest.TestCase):
     def test_words_for_true_and_false_are_a_closed_set(self) -> None:
-        self.assertTrue(ini.boolean(ini.Item("Enable", 1), "monitoring"))
-        self.assertFalse(ini.boolean(ini.Item("off", 1), "monitoring"))
+        self.assertTrue(ini.boolean(ini.Setting("Enable", 1), "monitoring"))
+        self.assertFalse(ini.boolean(ini.Setting("off", 1), "monitoring"))
         with self.assertRaisesRegex(ini.IniError, "line 9: monitoring: 'maybe' is neither"):
-            ini.boolean(ini.Item("maybe", 9), "monitoring")
+            ini.boolean(ini.Setting("maybe", 9), "monitoring")
 
     def test_numbers_are_whole_plain_and_within_bounds(self) -> None:
-        self.assertEqual(ini.integer(ini.Item("8037", 1), "port", 1, 65535), 8037)
+        self.assertEqual(ini.integer(ini.Setting("8037", 1), "port", 1, 65535), 8037)
         for value in ("0", "65536", "-1", "1.5", "", "\u0663", "9" * 40):
             with self.subTest(value=value), self.assertRaisesRegex(ini.IniError, "1 to 65535"):
-                ini.integer(ini.Item(value, 1), "port", 1, 65535)
+                ini.integer(ini.Setting(value, 1), "port", 1, 65535)
 
     def test_a_choice_outside_the_list_names_the_list(self) -> None:
         with self.assertRaisesRegex(ini.IniError, "'su' is not one of auto, sudo, doas"):
-            ini.choice(ini.Item("su", 1), "privilege", ("auto", "sudo", "doas"))
+            ini.choice(ini.Setting("su", 1), "privilege", ("auto", "sudo", "doas"))

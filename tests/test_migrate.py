@@ -68,7 +68,7 @@ class Works(unittest.TestCase):
         text = text_of(self.path("qualvosec_server.conf"))
         config = server.parse(text)
         self.assertEqual((config.listener, config.port), ("127.0.0.1", 8037))
-        with self.assertRaisesRegex(server.ConfigError, "^root: is not set: name the directory"):
+        with self.assertRaisesRegex(server.ServerError, "^root: is not set: name the directory"):
             server.check(config)
         server.check(server.parse(text + "root: %s\n" % FOLDER))
 

@@ -70,5 +70,5 @@ class Asking(unittest.TestCase):
                  (command.Result(1, b"", b"Killed\n", False, False), "gave no answer"),
                  (command.Result(-15, b"", b"", True, False), "no list within 120 s")]
         for result, words in table:
-            with self.subTest(words=words), self.assertRaisesRegex(plan.PlanError, words):
+            with self.subTest(words=words), self.assertRaisesRegex(plan.RootError, words):
                 self.ask(result)

@@ -16,11 +16,11 @@ from qualvosec import paths
 from qualvosec.admin import commands as admin
 from qualvosec.client import commands as client
 from qualvosec.client.tell import status
+from qualvosec.contract.shape import ShapeError
 from qualvosec.manifest import policy as policies
 from qualvosec.manifest import schema
 from qualvosec.manifest.fields import FIELDS
 from qualvosec.manifest.policy import Policy
-from qualvosec.manifest.policy import PolicyError
 
 import tests  # noqa: F401
 
@@ -71,7 +71,7 @@ class PolicyTest(unittest.TestCase):
         for key, values in WRONG.items():
             for value in values:
                 entry = dict(policies.to_json(FULL), **{key: value})
-                with self.assertRaises(PolicyError, msg="%s: %r" % (key, value)) as caught:
+                with self.assertRaises(ShapeError, msg="%s: %r" % (key, value)) as caught:
                     policies.from_json(entry)
                 self.assertIn(key, str(caught.exception))
 
@@ -81,7 +81,7 @@ class PolicyTest(unittest.TestCase):
             short = dict(entry)
             del short[key]
             if key in ("weekdays", "duration"):
-                self.assertRaises(PolicyError, policies.from_json, short)   # patch, splay
+                self.assertRaises(ShapeError, policies.from_json, short)   # patch, splay
                 continue
             self.assertEqual(policies.from_json(short),
                              FULL._replace(**{key: getattr(Policy(), key)}), key)
@@ -89,11 +89,11 @@ class PolicyTest(unittest.TestCase):
         self.assertEqual(policies.from_json(dict(entry, turn="1/2"), notes), FULL)
         self.assertEqual(notes, ["turn"])
         for value in (None, [], "patch", 1, [entry]):
-            self.assertRaises(PolicyError, policies.from_json, value)
+            self.assertRaises(ShapeError, policies.from_json, value)
 
     def test_a_host_that_is_patched_needs_a_day(self) -> None:
         entry = dict(policies.to_json(FULL), weekdays=[])
-        self.assertRaises(PolicyError, policies.from_json, entry)
+        self.assertRaises(ShapeError, policies.from_json, entry)
         self.assertEqual(policies.from_json(dict(entry, patch=False)).weekdays, ())
 
     def test_every_field_is_shown_under_its_own_name_as_the_manifest_has_it(self) -> None:

@@ -463,7 +463,7 @@ class Settings(unittest.TestCase):
 
     def test_a_listener_that_is_empty_or_unprintable_is_refused(self) -> None:
         for listener in ("", "\udcff", "127.0.0.1\n"):
-            with self.assertRaisesRegex(config.ConfigError, "^listener: '.*' is no address: write"):
+            with self.assertRaisesRegex(config.ServerError, "^listener: '.*' is no address: write"):
                 config.check(config.Config(root="/", listener=listener))
 
 

@@ -13,6 +13,7 @@ from typing import Tuple
 
 from qualvosec.admin import commands
 from qualvosec.admin.edit import signing
+from qualvosec.admin.terminal import AdminError
 from qualvosec.manifest import signature
 from qualvosec.manifest.edit import serial
 from qualvosec.manifest.entrytext import EditError
@@ -143,7 +144,7 @@ class RecordTest(Case):
             self.write("patch.yaml", WITH + b"# new\n")
             return 0, FORM, b""
         signed = signing.prepare(self.path, WITH, self.write("key", b""), TODAY, run)
-        with self.assertRaises(signing.SigningError) as caught:
+        with self.assertRaises(AdminError) as caught:
             signing.publish(self.path, WITH, signed)
         self.assertIn("was changed meanwhile", str(caught.exception))
         self.assertEqual(self.read(), WITH + b"# new\n")
@@ -152,16 +153,16 @@ class RecordTest(Case):
     def test_a_failed_signature_changes_nothing(self) -> None:
         key = self.write("key", b"")
         for answer in ((255, b"", b"\x1b[31mno\n"), (0, b"", b""), (0, FORM + b"x", b"")):
-            with self.assertRaises(signing.SigningError) as caught:
+            with self.assertRaises(AdminError) as caught:
                 signing.prepare(self.path, WITH, key, TODAY, lambda *_, answer=answer: answer)
             self.assertTrue(str(caught.exception).isprintable())
-        with self.assertRaises(signing.SigningError):
+        with self.assertRaises(AdminError):
             signing.prepare(self.path, WITH, "/nowhere/key", TODAY)
         self.assertEqual(self.read(), WITH)
 
     def test_a_damaged_record_is_told_and_nothing_is_signed(self) -> None:
         self.write("patch.yaml.signed", b"serial one\n")
-        with self.assertRaises(signing.SigningError):
+        with self.assertRaises(AdminError):
             self.sign()
         self.assertEqual(self.admin("check", self.path)[0], 1)
 

@@ -16,7 +16,7 @@ from unittest import mock
 from qualvosec import files
 from qualvosec import log
 from qualvosec.client.decide import state as states
-from qualvosec.client.decide.state import Result
+from qualvosec.client.decide.state import RunResult
 from qualvosec.client.decide.state import State
 from qualvosec.client.decide.statedir import StateError
 from qualvosec.client.fetch import cache
@@ -28,7 +28,8 @@ FULL = State(
     known=("20261124T0215Z upgrade 1795486501 1795486600 done ok 1", 1795486501), boot_id="1c0ffee",
     noted=1795486501, asked=0, reboot="requested", reboot_reason="später",
     kernel="6.1.0-31-amd64", retry=1795486900,
-    last=Result(window="20261124T0215Z", outcome="partial", reason="kept: vim", finished=1795486600,
+    last=RunResult(window="20261124T0215Z", outcome="partial", reason="kept: vim",
+                   finished=1795486600,
                 upgraded=3, kept=1, pending=1, clean=True, due="due",
                 due_reasons=("linux-image",), config_files=2),
     obstacle=("20261117T0215Z", "refused", "veto: moving house"),

@@ -13,7 +13,7 @@ from unittest import mock
 from qualvosec.client.decide import outcome as verdict
 from qualvosec.client.decide import step as steps
 from qualvosec.client.decide.ahead import View
-from qualvosec.client.decide.state import Result
+from qualvosec.client.decide.state import RunResult
 from qualvosec.client.decide.state import State
 from qualvosec.client.decide.step import Action
 from qualvosec.client.decide.step import Facts
@@ -65,7 +65,7 @@ def at(phase: str, **fields: Any) -> State:
 
 
 def patched(**fields: Any) -> State:
-    last = fields.pop("last", Result(window=W, outcome="ok", finished=OPENS + 50, upgraded=3,
+    last = fields.pop("last", RunResult(window=W, outcome="ok", finished=OPENS + 50, upgraded=3,
                                      due="no"))
     used = ((OPENS, CLOSES),)
     return at("patched", last=last, boot_id="b1", noted=OPENS, consumed=used)._replace(**fields)
@@ -117,16 +117,17 @@ SCENES: Dict[Tuple[str, str], Tuple[View, State, Facts]] = {
         view(POLICY._replace(reboot="never")), patched(), facts()),
     ("patched", "no reboot is wanted, one is due"): (
         view(POLICY._replace(reboot="never")),
-        patched(last=Result(window=W, outcome="ok", due="due")), facts()),
+        patched(last=RunResult(window=W, outcome="ok", due="due")), facts()),
     ("patched", "no policy is known yet"): (view(None, "unknown"), patched(), facts()),
     ("patched", "the clock is not plausible"): (view(), patched(), facts(clock_plausible=False)),
     ("patched", "the helper cannot be asked"): (
         view(), patched(), facts(alive=None, unanswered="no sudo")),
     ("patched", "nothing may start"): (view(), patched(), facts(veto="moving house")),
     ("patched", "the package database is not consistent"): (
-        view(), patched(last=Result(window=W, outcome="ok", clean=False)), facts()),
+        view(), patched(last=RunResult(window=W, outcome="ok", clean=False)), facts()),
     ("patched", "the run did not count and is tried again first"): (
-        view(), patched(last=Result(window=W, outcome="failed", due="due"), consumed=()), facts()),
+        view(), patched(last=RunResult(window=W, outcome="failed", due="due"), consumed=()),
+        facts()),
     ("patched", "a reboot is wanted"): (view(), patched(), facts()),
     ("rebooting", "restarted, and the helper cannot be asked"): (
         view(), rebooting(), facts(boot_id="b2", alive=None, unanswered="no sudo")),
@@ -170,7 +171,7 @@ SCENES: Dict[Tuple[str, str], Tuple[View, State, Facts]] = {
         settled(POLICY._replace(hour=23, minute=30, freeze=((TODAY + 1, TODAY + 1),))),
         facts(now=(TODAY + 1 - window.EPOCH_ORDINAL) * 86400 + 60)),
     ("idle", "the window is open, tried less than five minutes ago"): (
-        view(), settled(last=Result(window=W, outcome="locked"), retry=OPENS + 300), facts()),
+        view(), settled(last=RunResult(window=W, outcome="locked"), retry=OPENS + 300), facts()),
     ("idle", "the window is open and was not used"): (view(), settled(), facts()),
     ("idle", "the window has passed without a run that counts"): (
         view(), settled(), facts(now=CLOSES)),
@@ -278,7 +279,7 @@ class RunTest(unittest.TestCase):
         late = POLICY._replace(catch_up=2)
         state, _ = step(view(late), State(), facts(now=CLOSES + 60))
         after, action = step(view(late), state, facts(now=CLOSES + 60))
-        self.assertEqual((action.kind, after.last), ("wait", Result()))
+        self.assertEqual((action.kind, after.last), ("wait", RunResult()))
 
     def test_the_first_start_inside_a_window_uses_it(self) -> None:
         state, _ = step(view(), State(), facts())
@@ -337,7 +338,7 @@ class RunTest(unittest.TestCase):
         off, _ = step(view(POLICY._replace(patch=False)), settled(), facts(now=OPENS - 60))
         on, _ = step(view(), off, facts(now=CLOSES + 60))
         after, action = step(view(), on, facts(now=CLOSES + 60))
-        self.assertEqual((after.last, action.kind), (Result(), "wait"))
+        self.assertEqual((after.last, action.kind), (RunResult(), "wait"))
 
     def test_outcomes_before_the_commit_are_tried_again_others_are_not(self) -> None:
         for outcome, committed, kind in (
@@ -357,7 +358,7 @@ class RunTest(unittest.TestCase):
             self.assertEqual(state.last.outcome, outcome)
 
     def test_a_retry_time_from_a_clock_that_was_set_back_does_not_block(self) -> None:
-        state = settled(last=Result(window=W, outcome="locked"), retry=OPENS + 9 * WEEK)
+        state = settled(last=RunResult(window=W, outcome="locked"), retry=OPENS + 9 * WEEK)
         self.assertEqual(step(view(), state, facts())[1].kind, "upgrade")
 
     def test_root_knows_more_windows_than_a_lost_state(self) -> None:
@@ -382,7 +383,7 @@ class RebootTest(unittest.TestCase):
             got = ""
             for reboot in ("always", "required"):
                 for due in ("due", "no", "unknown"):
-                    last = Result(window=W, outcome=outcome, upgraded=1, due=due)
+                    last = RunResult(window=W, outcome=outcome, upgraded=1, due=due)
                     action = step(view(POLICY._replace(reboot=reboot)), patched(last=last),
                                   facts())[1]
                     got += "y" if action.kind == "reboot" else "n"
@@ -390,7 +391,7 @@ class RebootTest(unittest.TestCase):
 
     def test_never_means_never(self) -> None:
         for due in ("due", "no", "unknown"):
-            state = patched(last=Result(window=W, outcome="ok", due=due), reboot="deferred")
+            state = patched(last=RunResult(window=W, outcome="ok", due=due), reboot="deferred")
             after, action = step(view(POLICY._replace(reboot="never")), state, facts())
             self.assertEqual((action.kind, after.reboot), ("again", due))
 
@@ -401,7 +402,7 @@ class RebootTest(unittest.TestCase):
     def test_a_deferred_reboot_comes_with_the_next_run_not_before_it(self) -> None:
         state = settled(reboot="deferred", boot_id="b1", noted=OPENS - WEEK)
         self.assertEqual(step(view(), state, facts())[1].kind, "upgrade")
-        nothing = patched(reboot="deferred", last=Result(window=W, outcome="nothing", due="no"))
+        nothing = patched(reboot="deferred", last=RunResult(window=W, outcome="nothing", due="no"))
         self.assertEqual(step(view(), nothing, facts())[1].kind, "reboot")
 
     def test_a_restart_by_somebody_else_settles_a_deferred_reboot(self) -> None:

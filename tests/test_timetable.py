@@ -61,7 +61,7 @@ class RowsTest(unittest.TestCase):
 class CrowdTest(unittest.TestCase):
 
     def crowds(self, starts, limit):
-        table = [timetable.Row(start, start, start, "a.b", "") for start in starts]
+        table = [timetable.Slot(start, start, start, "a.b", "") for start in starts]
         return [(crowd.first, crowd.hosts) for crowd in timetable.crowds(table, limit)]
 
     def test_more_starts_than_the_limit_within_ten_minutes_are_a_crowd(self):

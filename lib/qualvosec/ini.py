@@ -24,16 +24,16 @@ class IniError(ValueError):
     """A fault in an INI file; the text starts with "line N: "."""
 
 
-class Item(NamedTuple):
+class Setting(NamedTuple):
     """One value and the line (from 1) on which it stands."""
 
     value: str
     line: int
 
 
-def parse(text: str, allowed: Mapping[str, Collection[str]]) -> Dict[str, Dict[str, Item]]:
-    """Return {section: {key: Item}}; raises IniError. Keys are compared in lower case."""
-    found: Dict[str, Dict[str, Item]] = {}
+def parse(text: str, allowed: Mapping[str, Collection[str]]) -> Dict[str, Dict[str, Setting]]:
+    """Return {section: {key: Setting}}; raises IniError. Keys are compared in lower case."""
+    found: Dict[str, Dict[str, Setting]] = {}
     section: Optional[str] = None
     for number, raw in enumerate(text.lstrip("\ufeff").split("\n"), 1):
         line = raw.strip(" \t\r")
@@ -56,7 +56,7 @@ def parse(text: str, allowed: Mapping[str, Collection[str]]) -> Dict[str, Dict[s
         if key in found[section]:
             raise IniError("line %d: %s: stands twice, first in line %d: keep one"
                            % (number, key, found[section][key].line))
-        found[section][key] = Item(value, number)
+        found[section][key] = Setting(value, number)
     return found
 
 
@@ -122,7 +122,7 @@ def _distance(left: str, right: str) -> int:
     return row[-1]
 
 
-def boolean(item: Item, key: str) -> bool:
+def boolean(item: Setting, key: str) -> bool:
     """Return the truth value of an item; raises IniError."""
     word = item.value.lower()
     if word in _TRUE:
@@ -132,7 +132,7 @@ def boolean(item: Item, key: str) -> bool:
     raise IniError("line %d: %s: %r is neither true nor false" % (item.line, key, item.value[:40]))
 
 
-def integer(item: Item, key: str, low: int, high: int) -> int:
+def integer(item: Setting, key: str, low: int, high: int) -> int:
     """Return a whole number from low to high; raises IniError."""
     text = item.value
     plain = 0 < len(text) <= 12 and not text.strip("0123456789")
@@ -142,7 +142,7 @@ def integer(item: Item, key: str, low: int, high: int) -> int:
     return int(text)
 
 
-def choice(item: Item, key: str, values: Sequence[str]) -> str:
+def choice(item: Setting, key: str, values: Sequence[str]) -> str:
     """Return the item's value if it is one of `values`; raises IniError."""
     if item.value in values:
         return item.value

@@ -13,15 +13,12 @@ from typing import Tuple
 
 from qualvosec import files
 from qualvosec import ini
+from qualvosec.admin.terminal import AdminError
 
 MAX_CONFIG = 65536
 # By etc/nginx/qualvosec.conf and etc/qualvosec_server.conf; those that are there are read.
 USUAL_LOGS = ("/var/log/nginx/qualvosec.access.log*", "/var/log/qualvosec-server/access.log*")
 KEYS = ("server", "manifest", "log_file_path", "alive_days", "ca_file", "key")
-
-
-class SettingsError(ValueError):
-    """The configuration cannot be used; one line: file, line, key, remedy."""
 
 
 class Settings(NamedTuple):
@@ -44,16 +41,16 @@ class Settings(NamedTuple):
 
 
 def read(path: str) -> Settings:
-    """Read and check a configuration file; raises SettingsError."""
+    """Read and check a configuration file; raises AdminError."""
     try:
         # An administrator may link the file; what the link names is checked.
         return from_text(files.read_bounded(os.path.realpath(path), MAX_CONFIG).decode("utf-8"))
     except files.FileError as error:
-        raise SettingsError(str(error)) from error
+        raise AdminError(str(error)) from error
     except UnicodeDecodeError:
-        raise SettingsError("%s: is not UTF-8 text: save it as UTF-8" % path) from None
+        raise AdminError("%s: is not UTF-8 text: save it as UTF-8" % path) from None
     except ini.IniError as error:
-        raise SettingsError("%s: %s" % (path, error)) from None
+        raise AdminError("%s: %s" % (path, error)) from None
 
 
 def from_text(text: str) -> Settings:
@@ -83,14 +80,14 @@ def from_text(text: str) -> Settings:
     return config
 
 
-def _path(item: ini.Item, key: str) -> str:
+def _path(item: ini.Setting, key: str) -> str:
     if not item.value.startswith("/"):
         raise ini.IniError("line %d: %s: is not an absolute path: start it with /"
                            % (item.line, key))
     return item.value
 
 
-def _paths(item: ini.Item) -> Tuple[str, ...]:
+def _paths(item: ini.Setting) -> Tuple[str, ...]:
     """Cut a list of paths at blanks and commas; quotes keep them together."""
     words = shlex.shlex(item.value, posix=True)
     words.whitespace += ","
@@ -101,4 +98,4 @@ def _paths(item: ini.Item) -> Tuple[str, ...]:
     except ValueError:
         raise ini.IniError("line %d: log_file_path: a quote is not closed: close it"
                            % item.line) from None
-    return tuple(_path(ini.Item(path, item.line), "log_file_path") for path in paths)
+    return tuple(_path(ini.Setting(path, item.line), "log_file_path") for path in paths)

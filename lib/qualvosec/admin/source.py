@@ -13,7 +13,6 @@ from typing import NamedTuple
 from qualvosec import files
 from qualvosec import paths
 from qualvosec.admin.settings import Settings
-from qualvosec.admin.settings import SettingsError
 from qualvosec.admin.settings import read
 from qualvosec.admin.terminal import AdminError
 from qualvosec.admin.terminal import UsageError
@@ -35,7 +34,7 @@ def settings(options: argparse.Namespace) -> Settings:
     path = options.config or os.path.join(paths.CONFIG_DIR, CONFIG_NAME)
     try:
         found = read(path)
-    except SettingsError as error:
+    except AdminError as error:
         if options.config or os.path.lexists(path):
             raise UsageError(str(error), of_words=False) from None
         found = Settings()

@@ -44,7 +44,7 @@ _MAX_WARNINGS = 10
 _REBOOT = {"always": "reboot", "never": "no reboot", "required": "reboot if due"}
 
 
-class Row(NamedTuple):
+class Slot(NamedTuple):
     """One window of one host; epoch seconds, of nominal local time where no zone is given."""
 
     opens: int
@@ -66,9 +66,9 @@ def nominal(instant: int) -> int:
     return 0
 
 
-def rows(hosts: Mapping[str, Policy], begin: int, end: int, zone: Zone) -> List[Row]:
+def rows(hosts: Mapping[str, Policy], begin: int, end: int, zone: Zone) -> List[Slot]:
     """Return the windows that open in [begin, end), by time, then by name."""
-    found: List[Row] = []
+    found: List[Slot] = []
     seen: Dict[Policy, List[window.Opening]] = {}
     for name, policy in hosts.items():
         if not policy.patch:
@@ -77,7 +77,7 @@ def rows(hosts: Mapping[str, Policy], begin: int, end: int, zone: Zone) -> List[
         # Without a zone the shares of the splay are not those to come, but spread as evenly.
         if key not in seen or policy.splay:
             seen[key] = list(_openings(policy, begin, end, name, zone))
-        found.extend(Row(opening.opens, opening.start, opening.closes, name,
+        found.extend(Slot(opening.opens, opening.start, opening.closes, name,
                          _REBOOT[policy.reboot]) for opening in seen[key])
     return sorted(found, key=lambda row: (row.opens, row.name))
 
@@ -93,7 +93,7 @@ def _openings(policy: Policy, begin: int, end: int, name: str,
         yield found[0]
 
 
-def crowds(table: Sequence[Row], limit: int) -> List[Crowd]:
+def crowds(table: Sequence[Slot], limit: int) -> List[Crowd]:
     """Return where more than `limit` hosts start within CROWD_MINUTES, the densest of each."""
     starts = sorted(row.start for row in table)
     found: List[Crowd] = []
@@ -112,7 +112,7 @@ def crowds(table: Sequence[Row], limit: int) -> List[Crowd]:
     return found
 
 
-def text(table: Sequence[Row], zone: Zone) -> str:
+def text(table: Sequence[Slot], zone: Zone) -> str:
     """Return the timetable, one line a window."""
     return "".join("%s-%s%s  %-13s  %s\n" % (
         _moment(row.opens, zone), _clock(row.closes, zone),
@@ -181,7 +181,7 @@ def show_next(options: argparse.Namespace, terminal: Terminal) -> int:
     return DONE if len(hosts) == len(chosen) and not wrong else FAILED
 
 
-def _tell_of_expiry(last: int, terminal: Terminal, table: Sequence[Row], zone: Zone) -> None:
+def _tell_of_expiry(last: int, terminal: Terminal, table: Sequence[Slot], zone: Zone) -> None:
     late = sum(window.local_day(row.start, zone) > last for row in table)
     if late:
         terminal.warn("warning: the manifest expires on %s: %s will not be used unless it is "
@@ -223,7 +223,7 @@ def _chosen(options: argparse.Namespace, manifest: source.Manifest, found: docum
     return {name: found.hosts[name]}
 
 
-def _comment(options: argparse.Namespace, terminal: Terminal, table: Sequence[Row],
+def _comment(options: argparse.Namespace, terminal: Terminal, table: Sequence[Slot],
              hosts: Mapping[str, Policy], now: int, zone: Zone) -> None:
     """Tell where windows crowd, and which hosts have none."""
     found = crowds(table, options.crowd)

@@ -38,6 +38,7 @@ from qualvosec.client.fetch.inforce import Accepted
 from qualvosec.client.rivals import look
 from qualvosec.client.root import call
 from qualvosec.client.root import plan
+from qualvosec.client.root.record import RootError
 from qualvosec.client.tell import statusline
 from qualvosec.manifest import policy as policies
 from qualvosec.manifest import signature
@@ -50,14 +51,6 @@ DEFAULT_FILE = os.path.join(paths.CONFIG_DIR, "qualvosec.conf")
 UNKNOWN = 3     # to a monitoring system 2 is critical
 
 
-class CommandFailed(Exception):
-    """A command could not do its work; one line, `code` is the exit status."""
-
-    def __init__(self, text: str, code: int = 1) -> None:
-        super().__init__(text)
-        self.code = code
-
-
 def main(argv: List[str]) -> int:
     """Run one sub-command and return its exit status."""
     args = _parser().read(argv)
@@ -67,10 +60,9 @@ def main(argv: List[str]) -> int:
         return code
     except (ConfigError, window.WindowError) as error:
         return _complain(error, UNKNOWN if args.command == "status" else 2)
-    except (StateError, CommandFailed) as error:
+    except StateError as error:
         return _complain(error, error.code)
-    except (once.FetchError, plan.PlanError, files.FileError,
-            command.CommandError) as error:
+    except (line.FetchError, RootError, files.FileError, command.CommandError) as error:
         return _complain(error, 1)
     except (BrokenPipeError, KeyboardInterrupt):
         # The reader went away or the user gave up: nothing to explain.
@@ -79,8 +71,8 @@ def main(argv: List[str]) -> int:
     except OSError as error:
         # Of every file it is told above what is wrong with it: this is a full disk.
         _close_stdout()
-        return _complain(CommandFailed("standard output: %s: what was printed is not whole"
-                                       % (error.strerror or "").lower()),
+        return _complain("standard output: %s: what was printed is not whole"
+                         % (error.strerror or "").lower(),
                          UNKNOWN if args.command == "status" else 1)
 
 
@@ -89,7 +81,7 @@ def _close_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
-def _complain(error: Exception, code: int) -> int:
+def _complain(error: object, code: int) -> int:
     sys.stderr.write("qualvosec: %s\n" % safe(str(error), 1000))
     return code
 
@@ -152,7 +144,7 @@ def _status(args: argparse.Namespace) -> int:
     return found.code
 
 
-def _subject(args: argparse.Namespace) -> Tuple[Config, str, line.Reply]:
+def _subject(args: argparse.Namespace) -> Tuple[Config, str, line.FetchReply]:
     """Return configuration, name and answer that policy, next and plan speak about."""
     config = _config(args)
     try:
@@ -163,7 +155,7 @@ def _subject(args: argparse.Namespace) -> Tuple[Config, str, line.Reply]:
         args.parser.error("--%s" % error)
     fqdn = (args.fqdn or configuration.host_name(config)).rstrip(".").lower()
     if not fqdn:
-        raise CommandFailed("%s; or use --fqdn" % configuration.unnamed(config), 2)
+        raise ConfigError("%s; or use --fqdn" % configuration.unnamed(config))
     if not configuration.is_host_name(fqdn):
         args.parser.error("--fqdn: %s: is not a host name" % fqdn)
     found = _found(args.manifest, config, fqdn)
@@ -190,17 +182,17 @@ def _found(manifest: Optional[str], config: Config, fqdn: str) -> Accepted:
             audience=""), fqdn), now, manifest, fqdn)
     data = files.read_bounded(os.path.realpath(manifest), download.MAX_MANIFEST_BYTES)
     return Accepted(fetching.answer(
-        line.Request(manifest, fqdn, ""),
+        line.FetchRequest(manifest, fqdn, ""),
         fetch=lambda request: download.Response(200, (data,), "", "", 0)), now, manifest, fqdn)
 
 
-def _policy_of(fqdn: str, reply: line.Reply) -> Policy:
+def _policy_of(fqdn: str, reply: line.FetchReply) -> Policy:
     if reply.result == "failed":
-        raise CommandFailed(reply.reason)
+        raise line.FetchError(reply.reason)
     if reply.policy is None:
         what = "is not in the manifest" if reply.entry == "unlisted" else "its entry is invalid"
         faults = ": " + "; ".join(reply.faults) if reply.faults else ""
-        raise CommandFailed("%s: %s%s" % (fqdn, what, faults))
+        raise line.FetchError("%s: %s%s" % (fqdn, what, faults))
     return reply.policy
 
 

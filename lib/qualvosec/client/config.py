@@ -138,11 +138,11 @@ def from_text(text: str, path: str = "qualvosec.conf") -> Config:
     return config
 
 
-def _text(item: ini.Item, key: str) -> str:
+def _text(item: ini.Setting, key: str) -> str:
     return item.value
 
 
-def _server(item: ini.Item, key: str) -> str:
+def _server(item: ini.Setting, key: str) -> str:
     scheme, found, rest = item.value.partition("://")
     authority = rest.split("/", 1)[0]
     if scheme not in ("http", "https") or not found or not host_of(item.value):
@@ -171,14 +171,14 @@ def _is_port(text: str) -> bool:
             and 0 < int(digits) < 65536)
 
 
-def _proxy(item: ini.Item, key: str) -> str:
+def _proxy(item: ini.Setting, key: str) -> str:
     value = _server(item, key)
     if not value.startswith("http://") or value.partition("://")[2].partition("/")[2]:
         raise _bad(item, key, "is not the address of a proxy: write http://host:port")
     return value
 
 
-def _manifest(item: ini.Item, key: str) -> str:
+def _manifest(item: ini.Setting, key: str) -> str:
     parts = item.value.split("/")
     if "://" in item.value or ".." in parts or not _plain(item.value, "/._-+~"):
         raise _bad(item, key, "is not a path below the server: write patch.yaml")
@@ -189,17 +189,17 @@ def _plain(text: str, more: str) -> bool:
     return all(c in more or (c.isalnum() and ord(c) < 128) for c in text)
 
 
-def _bad(item: ini.Item, key: str, why: str) -> ini.IniError:
+def _bad(item: ini.Setting, key: str, why: str) -> ini.IniError:
     return ini.IniError("line %d: %s: %r %s" % (item.line, key, item.value[:60], why))
 
 
-def _path(item: ini.Item, key: str) -> str:
+def _path(item: ini.Setting, key: str) -> str:
     if not item.value.startswith("/"):
         raise _bad(item, key, "is not an absolute path: start it with /")
     return item.value
 
 
-def _name(item: ini.Item, key: str) -> str:
+def _name(item: ini.Setting, key: str) -> str:
     name = item.value.rstrip(".").lower()
     if not is_host_name(name):
         raise _bad(item, key, "is not a host name: letters, digits, hyphens and dots")
@@ -225,13 +225,13 @@ def is_address(text: str) -> bool:
     return False
 
 
-def _names(item: ini.Item, key: str) -> Tuple[str, ...]:
+def _names(item: ini.Setting, key: str) -> Tuple[str, ...]:
     words = item.value.replace(",", " ").split()
-    return tuple(_name(ini.Item(word, item.line), key) for word in words)
+    return tuple(_name(ini.Setting(word, item.line), key) for word in words)
 
 
-def _seconds(low: int, high: int) -> Callable[[ini.Item, str], int]:
-    def check(item: ini.Item, key: str) -> int:
+def _seconds(low: int, high: int) -> Callable[[ini.Setting, str], int]:
+    def check(item: ini.Setting, key: str) -> int:
         number, unit = item.value[:-1], item.value[-1:]
         if unit not in _UNITS:
             number, unit = item.value, "s"
@@ -251,17 +251,17 @@ def span(seconds: int) -> str:
     return "%ds" % seconds
 
 
-def _port(item: ini.Item, key: str) -> int:
+def _port(item: ini.Setting, key: str) -> int:
     return ini.integer(item, key, 1, 65535)
 
 
-def _listener(item: ini.Item, key: str) -> str:
+def _listener(item: ini.Setting, key: str) -> str:
     if not is_address(item.value):
         raise _bad(item, key, "is not an IP address: write 127.0.0.1")
     return item.value
 
 
-def _handler(item: ini.Item, key: str) -> str:
+def _handler(item: ini.Setting, key: str) -> str:
     try:
         log.parse_handler(item.value)
     except log.LogError as error:
@@ -269,18 +269,18 @@ def _handler(item: ini.Item, key: str) -> str:
     return item.value
 
 
-def _level(item: ini.Item, key: str) -> str:
+def _level(item: ini.Setting, key: str) -> str:
     try:
         return log.parse_level(item.value)
     except log.LogError as error:
         raise ini.IniError("line %d: %s: %s" % (item.line, key, error))
 
 
-def _choice(values: Tuple[str, ...]) -> Callable[[ini.Item, str], str]:
+def _choice(values: Tuple[str, ...]) -> Callable[[ini.Setting, str], str]:
     return lambda item, key: ini.choice(item, key, values)
 
 
-_CHECKS: Dict[str, Callable[[ini.Item, str], object]] = {
+_CHECKS: Dict[str, Callable[[ini.Setting, str], object]] = {
     "server": _server, "manifest": _manifest, "monitoring": ini.boolean, "monitoring_port": _port,
     "monitoring_listener": _listener, "monitoring_hosts": _names,
     "monitoring_packages": ini.boolean, "log_level": _level,

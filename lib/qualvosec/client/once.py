@@ -31,15 +31,12 @@ from qualvosec.client.engine import Engine
 from qualvosec.client.fetch import inforce
 from qualvosec.client.fetch import line
 from qualvosec.client.root import plan
+from qualvosec.client.root.record import RootError
 from qualvosec.client.tell import findings
 from qualvosec.manifest.policy import Policy
 
 FETCH_S = 75.0
 MAX_STEPS = 16
-
-
-class FetchError(Exception):
-    """The manifest could not be had; one line."""
 
 
 def run(config: Config) -> int:
@@ -82,7 +79,7 @@ def _tell(engine: Engine) -> int:
     return 1 if bad else 0
 
 
-def fetch(config: Config, fqdn: str) -> line.Reply:
+def fetch(config: Config, fqdn: str) -> line.FetchReply:
     """Ask the server once, without a report and without the cache; raises FetchError.
 
     What the daemon would refuse (unsigned, old, another fleet's) is refused here, too.
@@ -100,9 +97,9 @@ def fetch(config: Config, fqdn: str) -> line.Reply:
     try:
         reply = line.parse_reply(ended.stdout)
     except ValueError as error:
-        raise FetchError("the fetch ended without a usable answer: %s" % error)
+        raise line.FetchError("the fetch ended without a usable answer: %s" % error)
     if reply.result == "failed":
-        raise FetchError(reply.reason)
+        raise line.FetchError(reply.reason)
     return reply
 
 
@@ -151,7 +148,7 @@ def dry_run(config: Config) -> int:
         if state.phase != "idle" else in_words(decide(view, state, veto, now)[1], now)))
     try:
         found = plan.ask(reply.policy or Policy())
-    except plan.PlanError as error:
+    except RootError as error:
         out.write("pending: %s\n" % error)
         return 0
     out.write(plan.table(found))

@@ -49,10 +49,10 @@ def read(path: str) -> Config:
         raise base.Refused("%s: %s" % (path, error)) from None
 
 
-def _value(key: str, item: ini.Item) -> Any:
+def _value(key: str, item: ini.Setting) -> Any:
     if key == "allow":
         words = item.value.replace(",", " ").split()
-        return tuple(ini.choice(ini.Item(word, item.line), key, sorted(request.KEYS))
+        return tuple(ini.choice(ini.Setting(word, item.line), key, sorted(request.KEYS))
                      for word in words)
     if key == "allow_reboot":
         return ini.boolean(item, key)

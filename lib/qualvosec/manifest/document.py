@@ -66,7 +66,7 @@ class Explanation(NamedTuple):
     problems: List[Problem]
 
 
-class Finding(NamedTuple):
+class Defect(NamedTuple):
     """A fault or warning of parsed entries, its place still a path."""
 
     path: Path
@@ -105,12 +105,12 @@ def _mark(marks: Mapping[Path, Mark], path: Path) -> Mark:
     return Mark(1, 1)
 
 
-def _from_fault(fault: schema.Fault) -> Finding:
+def _from_fault(fault: schema.Fault) -> Defect:
     """Put the names of the levels in front, unless the text begins with them."""
     names = [safe(part, 253) for part in fault.path if isinstance(part, str)]
     if fault.what.startswith(names[-1] + ": "):
         names.pop()
-    return Finding(fault.path, ": ".join(names + [fault.what]), fault.fix)
+    return Defect(fault.path, ": ".join(names + [fault.what]), fault.fix)
 
 
 def read(data: bytes, today: int) -> Document:
@@ -136,7 +136,7 @@ def read(data: bytes, today: int) -> Document:
     return Document(hosts, header, sorted(problems))
 
 
-def findings(entries: Mapping[str, object], today: int) -> List[Finding]:
+def findings(entries: Mapping[str, object], today: int) -> List[Defect]:
     """Return what is wrong with hosts that were parsed, among the sections that they use."""
     reading = _Reading(entries, today, [])
     reading.hosts()
@@ -165,13 +165,13 @@ def _of_text(fault: YamlError) -> Problem:
     return Problem(fault.line, fault.column, fault.what, fault.fix)
 
 
-def _paths(findings: List[Finding]) -> Set[Path]:
+def _paths(findings: List[Defect]) -> Set[Path]:
     paths = {finding.path for finding in findings}
     paths.update(finding.other for finding in findings if finding.other is not None)
     return paths
 
 
-def _problem(finding: Finding, marks: Mapping[Path, Mark]) -> Problem:
+def _problem(finding: Defect, marks: Mapping[Path, Mark]) -> Problem:
     mark = _mark(marks, finding.path)
     what = finding.what
     if finding.other is not None:
@@ -179,19 +179,19 @@ def _problem(finding: Finding, marks: Mapping[Path, Mark]) -> Problem:
     return Problem(mark.line, mark.column, what, finding.fix, finding.severity)
 
 
-def _unknown_section(name: str) -> Finding:
+def _unknown_section(name: str) -> Defect:
     near = did_you_mean(name, schema.RESERVED)
-    return Finding((name,), "%s: unknown section" % safe(name, 80),
+    return Defect((name,), "%s: unknown section" % safe(name, 80),
                     "did you mean %s?" % near if near else "remove it: no host starts with a dot")
 
 
-def _misnamed(name: str, wrong: str) -> Finding:
-    return Finding((name,), "%s: %s" % (safe(name, 253), wrong),
+def _misnamed(name: str, wrong: str) -> Defect:
+    return Defect((name,), "%s: %s" % (safe(name, 253), wrong),
                     "write the host's full name: letters, digits, hyphens, dots")
 
 
-def _twice(name: str, first: str) -> Finding:
-    return Finding((name,), "%s: the same host is on line" % safe(name, 253),
+def _twice(name: str, first: str) -> Defect:
+    return Defect((name,), "%s: the same host is on line" % safe(name, 253),
                     "keep one of the two", other=(first,))
 
 
@@ -203,7 +203,7 @@ class _Reading:
     """One pass over the root entries; collects findings."""
 
     def __init__(self, root: Mapping[str, object], today: int, damaged: List[str]) -> None:
-        self.findings: List[Finding] = []
+        self.findings: List[Defect] = []
         self._root = root
         self._today = today
         self._damaged = damaged
@@ -272,7 +272,7 @@ class _Reading:
         return header
 
     def _add(self, path: Path, what: str, fix: str, severity: str = "error") -> None:
-        self.findings.append(Finding(path, what, fix, severity))
+        self.findings.append(Defect(path, what, fix, severity))
 
     def _host(self, name: str, fields: object) -> Optional[Policy]:
         # Most entries of a large manifest are alike but for their name.

@@ -17,10 +17,6 @@ from qualvosec.contract import shape
 from qualvosec.manifest.fields import FIELDS
 
 
-class PolicyError(ValueError):
-    """A value is not a policy; the text names the key and what is wrong."""
-
-
 class Policy(NamedTuple):
     """Durations are minutes unless the name says otherwise; days are proleptic ordinals."""
 
@@ -46,18 +42,18 @@ _POLICY = shape.record(Policy, **_CHECKS)
 
 
 def from_json(value: object, notes: Optional[shape.Notes] = None) -> Policy:
-    """Return the policy that to_json() wrote; raises PolicyError for anything else.
+    """Return the policy that to_json() wrote; raises ShapeError for anything else.
 
     What of it is newer than this version is appended to the notes.
     """
     try:
         policy: Policy = _POLICY(value, [] if notes is None else notes)
     except shape.ShapeError as error:
-        raise PolicyError("policy: %s" % error) from None
+        raise shape.ShapeError("policy: %s" % error) from None
     if policy.splay > policy.duration:
-        raise PolicyError("policy: splay is longer than duration")
+        raise shape.ShapeError("policy: splay is longer than duration")
     if policy.patch and not policy.weekdays:
-        raise PolicyError("policy: patch is true and weekdays is empty")
+        raise shape.ShapeError("policy: patch is true and weekdays is empty")
     return policy
 
 

@@ -23,8 +23,12 @@ SECTION = "general"
 KEYS = ("listener", "port", "root", "log_file", "log_level", "log_handler")
 
 
-class ConfigError(Exception):
+class ServerError(Exception):
     """The settings cannot be used; the text is one line: place, what is wrong, what to do."""
+
+    def __init__(self, text: str, code: int = 2) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 class Config(NamedTuple):
@@ -64,7 +68,7 @@ def parse(text: str) -> Config:
 
 
 def read(path: Optional[str], given: Mapping[str, object]) -> Config:
-    """Return the settings of the file at `path` with `given` laid over them; raises ConfigError.
+    """Return the settings of the file at `path` with `given` laid over them; raises ServerError.
 
     `path` None means no file. Values of `given` that are None were not given.
     """
@@ -75,27 +79,27 @@ def read(path: Optional[str], given: Mapping[str, object]) -> Config:
             data = files.read_bounded(os.path.realpath(path), MAX_CONFIG_BYTES)
             config = parse(data.decode("utf-8"))
         except files.FileError as error:
-            raise ConfigError("%s: name it with -c, or serve a directory with --root"
+            raise ServerError("%s: name it with -c, or serve a directory with --root"
                               % error) from None
         except UnicodeDecodeError:
-            raise ConfigError("%s: is not UTF-8 text: save it as such" % path) from None
+            raise ServerError("%s: is not UTF-8 text: save it as such" % path) from None
         except ini.IniError as error:
-            raise ConfigError("%s: %s" % (path, error)) from None
+            raise ServerError("%s: %s" % (path, error)) from None
     over: Dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     return check(config._replace(**over))
 
 
 def check(config: Config) -> Config:
-    """Return `config` if its root can be served; raises ConfigError."""
+    """Return `config` if its root can be served; raises ServerError."""
     # An empty one would be every address of this host.
     if not config.listener or not config.listener.isprintable():
-        raise ConfigError("listener: %s is no address: write 127.0.0.1, or 0.0.0.0 for every one"
+        raise ServerError("listener: %s is no address: write 127.0.0.1, or 0.0.0.0 for every one"
                           % ascii(config.listener[:80]))
     if not config.root:
-        raise ConfigError("root: is not set: name the directory that holds patch.yaml")
+        raise ServerError("root: is not set: name the directory that holds patch.yaml")
     if not os.path.isdir(config.root):
-        raise ConfigError("%s: root is not a directory: create it or correct root" % config.root)
+        raise ServerError("%s: root is not a directory: create it or correct root" % config.root)
     if not os.access(config.root, os.X_OK):
-        raise ConfigError("%s: root may not be entered by uid %d: give this user the right"
+        raise ServerError("%s: root may not be entered by uid %d: give this user the right"
                           % (config.root, os.geteuid()))
     return config

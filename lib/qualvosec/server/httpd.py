@@ -284,7 +284,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         log.warning("reply cut", file=self.path, client=self._client(), sent=self._sent,
                     reason=reason)
 
-    def _send(self, found: static.Found) -> None:
+    def _send(self, found: static.Resource) -> None:
         modified = min(found.modified_ns // 10 ** 9, int(self.server.now()))
         last_modified = formatdate(max(0, modified), usegmt=True)
         same = static.not_modified(found.etag, last_modified, self.headers.get("If-None-Match"),
@@ -299,7 +299,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if not same and self.command == "GET":
             self._send_body(found)
 
-    def _send_body(self, found: static.Found) -> None:
+    def _send_body(self, found: static.Resource) -> None:
         left = found.size
         while left:
             piece = os.read(found.fd, min(PIECE_BYTES, left))

@@ -27,10 +27,6 @@ SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 PROGRAM = "qualvosec-server"
 
 
-class ServeError(Exception):
-    """The server cannot start; the text is one line."""
-
-
 def arguments() -> Parser:
     """Return the command line's grammar."""
     parser = Parser(
@@ -72,27 +68,24 @@ def main(argv: Optional[List[str]] = None) -> int:
             "listener": options.listener, "port": options.port, "log_file": options.log_file})
         log.configure(config.log_handler, config.log_level, PROGRAM)
         return serve(config)
-    except settings.ConfigError as error:
+    except settings.ServerError as error:
         print("%s: %s" % (PROGRAM, error), file=sys.stderr)
-        return 2
-    except ServeError as error:
-        print("%s: %s" % (PROGRAM, error), file=sys.stderr)
-        return 1
+        return error.code
 
 
 def serve(config: settings.Config) -> int:
-    """Serve until a signal ends it; raises ServeError when it cannot start."""
+    """Serve until a signal ends it; raises ServerError when it cannot start."""
     access = accesslog.AccessLog(config.log_file)
     try:
         access.open()
     except OSError as error:
-        raise ServeError("%s: access log cannot be opened: %s: correct log_file or its owner"
-                         % (config.log_file, _reason(error))) from None
+        raise settings.ServerError("%s: access log cannot be opened: %s: correct log_file or its "
+                                   "owner" % (config.log_file, _reason(error)), 1) from None
     try:
         server = httpd.Server((config.listener, config.port), config.root, access)
     except OSError as error:
-        raise ServeError("%s port %d: cannot listen: %s: correct listener or port"
-                         % (config.listener, config.port, _reason(error))) from None
+        raise settings.ServerError("%s port %d: cannot listen: %s: correct listener or port"
+                                   % (config.listener, config.port, _reason(error)), 1) from None
     if os.geteuid() == 0:
         log.warning("running as root", advice="start it as an ordinary user")
     # Blocked in every thread and waited for in this one: a handler could run

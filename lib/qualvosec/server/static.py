@@ -44,7 +44,7 @@ class Refusal(Exception):
         self.reason = reason
 
 
-class Found(NamedTuple):
+class Resource(NamedTuple):
     """An open regular file and what its reply says; the receiver closes `fd`."""
 
     fd: int
@@ -75,7 +75,7 @@ def path_parts(target: str) -> List[str]:
     return [part for part in parts if part]
 
 
-def open_below(root: str, parts: Sequence[str], open_file: Opener = os.open) -> Found:
+def open_below(root: str, parts: Sequence[str], open_file: Opener = os.open) -> Resource:
     """Open the regular file that `parts` name below the directory `root`; raises Refusal."""
     try:
         base = os.path.realpath(root)
@@ -90,7 +90,7 @@ def open_below(root: str, parts: Sequence[str], open_file: Opener = os.open) -> 
     if not stat.S_ISREG(info.st_mode):
         os.close(fd)
         raise Refusal(404, "is not a regular file")
-    return Found(fd, info.st_size, info.st_mtime_ns, etag_of(info), content_type(parts[-1]))
+    return Resource(fd, info.st_size, info.st_mtime_ns, etag_of(info), content_type(parts[-1]))
 
 
 def _walk(base: str, names: Sequence[str], open_file: Opener) -> int:

@@ -45,10 +45,6 @@ _MAX_RECORD = 4096
 _RECORD = re.compile(r"serial ([0-9]{1,18})\nsha256 ([0-9a-f]{64})\n(?:[a-z0-9_]+ [ -~]*\n)*")
 
 
-class SigningError(AdminError):
-    """The manifest cannot be signed; one line: object, what is wrong, what to do."""
-
-
 class Signed(NamedTuple):
     """A manifest that may be published, with the signature for exactly these bytes."""
 
@@ -57,7 +53,7 @@ class Signed(NamedTuple):
     signature: bytes
 
 
-class Record(NamedTuple):
+class LastSigned(NamedTuple):
     """What was signed last."""
 
     serial: int
@@ -120,7 +116,7 @@ def prepare(path: str, data: bytes, key: str, today: int,
     """Return the content `data`, meant for the file `path`, signed with the key file `key`.
 
     The serial is raised unless it is above that of the last signature already
-    or the content is still the same. Writes nothing; raises SigningError.
+    or the content is still the same. Writes nothing; raises AdminError.
     """
     last = read_record(path)
     try:
@@ -129,35 +125,35 @@ def prepare(path: str, data: bytes, key: str, today: int,
         if not is_same and (last is None or serial <= last.serial):
             data, serial = serials.raised(data, today, last.serial if last else 0)
     except EditError as error:
-        raise SigningError("%s: %s" % (path, error)) from None
+        raise AdminError("%s: %s" % (path, error)) from None
     return Signed(data, serial, _sign(data, key, run))
 
 
 def _sign(data: bytes, key: str,
           run: Callable[[List[str], bytes], Tuple[int, bytes, bytes]]) -> bytes:
     if not os.path.isfile(key):
-        raise SigningError("key %s: is not a file: make one with ssh-keygen -t ed25519"
+        raise AdminError("key %s: is not a file: make one with ssh-keygen -t ed25519"
                            % safe(key))
     argv = [signature.SSH_KEYGEN, "-Y", "sign", "-q", "-n", signature.NAMESPACE, "-f", key]
     try:
         status, made, said = run(argv, data)
     except OSError as error:
-        raise SigningError("%s: cannot be started (%s): install OpenSSH 8.2 or newer"
+        raise AdminError("%s: cannot be started (%s): install OpenSSH 8.2 or newer"
                            % (signature.SSH_KEYGEN, (error.strerror or "").lower())) from None
     if status != 0:
         lines = [line.strip() for line in said.decode("utf-8", "replace").split("\n")]
         told = [safe(line, 160) for line in lines if line]
-        raise SigningError("key %s: does not sign (%s): see whether it is a private key with "
+        raise AdminError("key %s: does not sign (%s): see whether it is a private key with "
                            "mode 0600, or in the agent" % (safe(key), "; ".join(told[-2:])))
     try:
         signature.check_form(made)
     except signature.SignatureError as error:
-        raise SigningError("key %s: %s: use an ed25519 key" % (safe(key), error)) from None
+        raise AdminError("key %s: %s: use an ed25519 key" % (safe(key), error)) from None
     return made
 
 
 def publish(path: str, before: bytes, signed: Signed) -> None:
-    """Write a manifest that is `before` so far and its signature; raises SigningError."""
+    """Write a manifest that is `before` so far and its signature; raises AdminError."""
     def is_unchanged() -> None:
         if files.read_bounded(target, source.MAX_MANIFEST_BYTES) != before:
             raise files.FileError("%s: was changed meanwhile: sign again" % target)
@@ -169,14 +165,14 @@ def publish(path: str, before: bytes, signed: Signed) -> None:
             files.write_atomic(target, signed.data, stat.S_IMODE(info.st_mode),
                                owner=(info.st_uid, info.st_gid), before_rename=is_unchanged)
         except OSError as error:
-            raise SigningError(str(error)) from None
+            raise AdminError(str(error)) from None
         except files.FileError as error:
-            raise SigningError(turns.told(error)) from None
+            raise AdminError(turns.told(error)) from None
     store(path, signed)
 
 
 def store(path: str, signed: Signed) -> None:
-    """Write signature and record beside the manifest, readable as it is; raises SigningError.
+    """Write signature and record beside the manifest, readable as it is; raises AdminError.
 
     Beside the name that is published, should that be a link to the file. Called
     after the manifest itself was written: a host that fetches in between finds a
@@ -189,24 +185,24 @@ def store(path: str, signed: Signed) -> None:
         files.write_atomic(path + SIGNATURE_SUFFIX, signed.signature, mode, owner=owner)
         files.write_atomic(path + RECORD_SUFFIX, record.encode("ascii"), mode, owner=owner)
     except (OSError, files.FileError) as error:
-        raise SigningError("%s: is published without its signature (%s): correct this and run "
+        raise AdminError("%s: is published without its signature (%s): correct this and run "
                            "qualvosec-admin sign" % (path, error)) from None
 
 
-def read_record(path: str) -> Optional[Record]:
-    """Return what was signed last of the manifest `path`, None if nothing; raises SigningError."""
+def read_record(path: str) -> Optional[LastSigned]:
+    """Return what was signed last of the manifest `path`, None if nothing; raises AdminError."""
     name = path + RECORD_SUFFIX
     try:
         text = files.read_bounded(name, _MAX_RECORD).decode("ascii", "replace")
     except files.FileError as error:
         if isinstance(error.__cause__, FileNotFoundError):
             return None
-        raise SigningError(str(error)) from None
+        raise AdminError(str(error)) from None
     found = _RECORD.fullmatch(text)
     if not found:
-        raise SigningError("%s: is not what qualvosec-admin sign writes: delete it and sign again"
+        raise AdminError("%s: is not what qualvosec-admin sign writes: delete it and sign again"
                            % name)
-    return Record(int(found.group(1)), found.group(2))
+    return LastSigned(int(found.group(1)), found.group(2))
 
 
 def complaint(path: str, data: bytes, serial: Optional[int]) -> Tuple[str, str]:
@@ -216,7 +212,7 @@ def complaint(path: str, data: bytes, serial: Optional[int]) -> Tuple[str, str]:
     """
     try:
         last = read_record(path)
-    except SigningError as error:
+    except AdminError as error:
         return str(error), "sign it again"
     if last is None:
         return "", ""

@@ -29,9 +29,9 @@ from qualvosec.admin.fleet.logcolumns import Columns
 from qualvosec.admin.fleet.logfile import MAX_LINE
 from qualvosec.admin.fleet.logline import MARK
 from qualvosec.admin.fleet.logline import MAX_REMEMBERED
+from qualvosec.admin.fleet.logline import Hit
 from qualvosec.admin.fleet.logline import LineError
-from qualvosec.admin.fleet.logline import Parser
-from qualvosec.admin.fleet.logline import Request
+from qualvosec.admin.fleet.logline import LineParser
 from qualvosec.useragent import Sighting
 
 MAX_STRANGERS = 100000
@@ -81,7 +81,7 @@ def read(paths: Sequence[str], listed: Container[str] = (),
     A line after `latest` (epoch seconds) is none. A file that cannot be read is a fault in
     the result: what the others say is still true.
     """
-    reading = _Reading(listed, progress, latest)
+    reading = _LogReading(listed, progress, latest)
     for path in paths:
         try:
             reading.file(path)
@@ -101,7 +101,7 @@ class _Note(NamedTuple):
     nearby: Tuple[Tuple[str, int], ...]
 
 
-class _Reading:
+class _LogReading:
     """What has been read so far."""
 
     def __init__(self, listed: Container[str], progress: Progress,
@@ -111,14 +111,14 @@ class _Reading:
         self._listed = listed
         self._progress = progress
         self._latest = latest
-        self._parser = Parser()
+        self._parser = LineParser()
         self._anonymous: Tuple[str, ...] = ()
         self._begins = self._ends = 0
         self._sightings = self._broken = self._overlong = self._mistimed = self._others = 0
         self._known_strangers = self._strangers = 0
         # Of the file that is being read; kinds are known since lines not after _reached.
         self._newest: Dict[Kind, bytes] = {}
-        self._requests: Dict[Kind, Request] = {}
+        self._requests: Dict[Kind, Hit] = {}
         self._reached = 0
         self._has_more_fields = self._is_mixed = False
 
@@ -267,7 +267,7 @@ class _Reading:
             self._requests[kind] = request
         return unfit
 
-    def _request(self, kind: Kind) -> Optional[Request]:
+    def _request(self, kind: Kind) -> Optional[Hit]:
         """Return the request if lines of a kind are sightings, tell nothing more, and are short."""
         head, tail = logcolumns.halves(kind)
         if MARK not in tail or logcolumns.is_longer(head, tail, MAX_LINE - 2):
@@ -320,7 +320,7 @@ class _Reading:
             self._sightings += 1
             self._strangers += not self._add(request, time)
 
-    def _add(self, found: Request, time: int) -> bool:
+    def _add(self, found: Hit, time: int) -> bool:
         """Take a line in as if it were of that time, in any order; False: host not kept."""
         name, source, agent = found.fqdn, found.source, found.agent
         old = self.hosts.get(name)

@@ -52,7 +52,7 @@ class LineError(ValueError):
     """A line claims to be of a client and cannot be read."""
 
 
-class Request(NamedTuple):
+class Hit(NamedTuple):
     """What a client's line says besides its time."""
 
     fqdn: str           # that the agent names
@@ -96,7 +96,7 @@ def east_s(zone: bytes) -> int:
     return -east if zone[:1] == b"-" else east
 
 
-class Parser:
+class LineParser:
     """Reads lines; remembers days, zones and user agents, which are the same in most."""
 
     def __init__(self) -> None:
@@ -107,7 +107,7 @@ class Parser:
         self._tokens: Dict[Optional[Token], Optional[Token]] = {}
         self._midnights: Dict[Tuple[bytes, bytes], Optional[int]] = {}
 
-    def request(self, head: bytes, tail: bytes) -> Optional[Request]:
+    def request(self, head: bytes, tail: bytes) -> Optional[Hit]:
         """Return what stands before and behind a time; raises LineError.
 
         None: our client's words are not in the user agent but in what another client sent.
@@ -129,7 +129,7 @@ class Parser:
         source = self._source(head)
         if not fqdn or not source:
             raise LineError("no user agent of a client, or no address")
-        return Request(fqdn, source, agent, answered, end)
+        return Hit(fqdn, source, agent, answered, end)
 
     def time(self, line: bytes) -> Optional[int]:
         """Return a line's time in epoch seconds, None if it has none."""

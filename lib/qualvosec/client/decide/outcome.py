@@ -11,7 +11,7 @@ from typing import Optional
 from typing import Tuple
 
 from qualvosec.client.decide.state import MAX_CONSUMED
-from qualvosec.client.decide.state import Result
+from qualvosec.client.decide.state import RunResult
 from qualvosec.client.decide.state import State
 from qualvosec.client.root.record import Record
 from qualvosec.contract import words
@@ -48,7 +48,7 @@ def is_untried(word: str) -> bool:
 
 def conclude(state: State, record: Record) -> State:
     """Take over the outcome of a finished run or repair."""
-    last = Result(
+    last = RunResult(
         window=record.window, outcome=record.outcome, reason=record.reason[:REASON_LENGTH],
         finished=record.finished, upgraded=record.upgraded, kept=record.kept,
         pending=record.pending, clean=record.clean,
@@ -93,7 +93,7 @@ def without_success(state: State, name: str) -> State:
 
 def interrupted(state: State, record: Record, now: int) -> State:
     """Judge a run that is neither finished nor alive."""
-    last = Result(window=record.window, outcome=words.INTERRUPTED, finished=now,
+    last = RunResult(window=record.window, outcome=words.INTERRUPTED, finished=now,
                   reason="stopped in phase %s" % record.phase, clean=False,
                   upgraded=record.upgraded, kept=record.kept, pending=record.pending)
     if record.op == "repair":
@@ -127,7 +127,7 @@ def close(state: State, now: int, name: str) -> State:
         blocked, outcome, reason = state.obstacle
         if blocked != name:
             outcome, reason = words.MISSED, UNTRIED
-        state = state._replace(last=Result(
+        state = state._replace(last=RunResult(
             window=name, outcome=outcome, reason=reason, finished=now, upgraded=0,
             clean=state.last.clean, due=state.last.due, due_reasons=state.last.due_reasons))
     return without_success(state, name)

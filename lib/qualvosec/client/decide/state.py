@@ -32,7 +32,7 @@ MAX_KEY = 16384
 MAX_CONSUMED = 64
 
 
-class Result(NamedTuple):
+class RunResult(NamedTuple):
     """The outcome of one window; `due` says whether the host should be restarted."""
 
     window: str = ""
@@ -69,7 +69,7 @@ class State(NamedTuple):
     reboot_reason: str = ""
     kernel: str = ""                # that ran when a reboot was verified
     retry: int = 0                  # no new attempt before this instant
-    last: Result = Result()
+    last: RunResult = RunResult()
     obstacle: Tuple[str, str, str] = ("", "", "")   # window, outcome, reason
     consumed: Tuple[Tuple[int, int], ...] = ()      # (opens, closes), oldest first
     days: Tuple[str, Tuple[int, ...]] = ("", ())    # schedule, nominal days consumed under it
@@ -92,7 +92,7 @@ def _window(value: object, notes: shape.Notes) -> object:
 
 _KEY = shape.text(MAX_KEY)
 _OUTCOME = shape.newer_word("", *words.OUTCOMES)
-_RESULT = shape.record(Result, window=_window, outcome=_OUTCOME,
+_RESULT = shape.record(RunResult, window=_window, outcome=_OUTCOME,
                        due=shape.newer_word("due", "no", "unknown"))
 # Without these nobody could tell whether a run is under way or has been: no default will do.
 _STATE = shape.record(

@@ -22,7 +22,7 @@ from qualvosec.client.decide.ahead import View
 from qualvosec.client.decide.gates import WAKE_S
 from qualvosec.client.decide.outcome import REASON_LENGTH
 from qualvosec.client.decide.outcome import RETRY_S
-from qualvosec.client.decide.state import Result
+from qualvosec.client.decide.state import RunResult
 from qualvosec.client.decide.state import State
 from qualvosec.contract import words
 from qualvosec.manifest import window
@@ -100,7 +100,7 @@ def _patching(view: View, state: State, facts: Facts) -> Step:
     if state.op == "repair":
         return _repair(view, state, facts)
     why = facts.refused or "the request did not reach the helper"
-    last = Result(window=state.window, outcome=words.REFUSED if facts.refused else words.FAILED,
+    last = RunResult(window=state.window, outcome=words.REFUSED if facts.refused else words.FAILED,
                   reason=why[:REASON_LENGTH], finished=facts.now, upgraded=0, due=state.last.due,
                   clean=state.last.clean)
     return _idle_again(state._replace(last=last, retry=facts.now + RETRY_S))

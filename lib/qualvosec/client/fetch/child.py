@@ -22,9 +22,9 @@ from typing import Tuple
 from qualvosec import download
 from qualvosec import tls
 from qualvosec.client.fetch import line as fetchreply
-from qualvosec.client.fetch.line import LineError
-from qualvosec.client.fetch.line import Reply
-from qualvosec.client.fetch.line import Request
+from qualvosec.client.fetch.line import FetchError
+from qualvosec.client.fetch.line import FetchReply
+from qualvosec.client.fetch.line import FetchRequest
 from qualvosec.manifest import lookup
 from qualvosec.manifest import schema
 from qualvosec.manifest import signature
@@ -36,10 +36,6 @@ from qualvosec.yamlsubset import Mark
 
 Fetch = Callable[[download.Request], download.Response]
 Verify = Callable[[bytes, bytes, str], None]
-
-
-class _Refused(Exception):
-    """The manifest as a whole is not accepted; the text is the reason."""
 
 
 class _Unsigned(Exception):
@@ -65,8 +61,8 @@ def main(stdin: Optional[BinaryIO] = None, stdout: Optional[BinaryIO] = None) ->
         line = fetchreply.reply_line(answer_line(source.read(fetchreply.MAX_REQUEST_BYTES + 1)))
     except Exception as error:
         # The last resort: a fault of ours must not look like a server that is silent.
-        line = fetchreply.reply_line(Reply("failed", "the fetch ended by an error of its own "
-                                           "(%s): report it" % type(error).__name__))
+        line = fetchreply.reply_line(FetchReply("failed", "the fetch ended by an error of its own "
+                                                "(%s): report it" % type(error).__name__))
     try:
         target.write(line)
         target.flush()
@@ -76,17 +72,17 @@ def main(stdin: Optional[BinaryIO] = None, stdout: Optional[BinaryIO] = None) ->
     return 0
 
 
-def answer_line(line: bytes) -> Reply:
+def answer_line(line: bytes) -> FetchReply:
     """Return the reply to a request line."""
     try:
         request = fetchreply.parse_request(line)
-    except LineError as error:
+    except FetchError as error:
         return _failed(str(error))
     return answer(request)
 
 
-def answer(request: Request, fetch: Fetch = download.fetch,
-           verify: Verify = signature.verify) -> Reply:
+def answer(request: FetchRequest, fetch: Fetch = download.fetch,
+           verify: Verify = signature.verify) -> FetchReply:
     """Return the reply to a request; raises nothing that a server or a manifest can cause."""
     fault = schema.host_name_fault(request.fqdn)
     if fault:
@@ -100,8 +96,8 @@ def answer(request: Request, fetch: Fetch = download.fetch,
     except _Unsigned as missing:
         # Who takes the signature away is told apart from who does not answer.
         return _failed(str(missing), date=missing.date)._replace(signature="bad")
-    base = Reply("same", date=pair.manifest.date, etag=pair.manifest.etag,
-                 last_modified=pair.manifest.last_modified)
+    base = FetchReply("same", date=pair.manifest.date, etag=pair.manifest.etag,
+                      last_modified=pair.manifest.last_modified)
     if pair.signature is not None:
         base = base._replace(signature_etag=pair.signature.etag,
                              signature_last_modified=pair.signature.last_modified)
@@ -116,17 +112,17 @@ def answer(request: Request, fetch: Fetch = download.fetch,
         base = base._replace(signature="good")
     try:
         return _read(request, pair.manifest.chunks, base)
-    except (_Refused, ManifestError) as error:
+    except (FetchError, ManifestError) as error:
         return _failed("%s: %s" % (request.url, error), date=base.date)._replace(
             signature=base.signature)
 
 
-def _failed(reason: str, date: int = 0, retry_after: int = 0) -> Reply:
-    return Reply("failed", safe(reason, fetchreply.MAX_REASON), date=date,
-                 retry_after=min(retry_after, fetchreply.MAX_RETRY_AFTER_S))
+def _failed(reason: str, date: int = 0, retry_after: int = 0) -> FetchReply:
+    return FetchReply("failed", safe(reason, fetchreply.MAX_REASON), date=date,
+                      retry_after=min(retry_after, fetchreply.MAX_RETRY_AFTER_S))
 
 
-def _download(request: Request, fetch: Fetch) -> _Pair:
+def _download(request: FetchRequest, fetch: Fetch) -> _Pair:
     """Fetch the manifest, or the pair; either both are 304 or none is.
 
     Raises TlsError, DownloadError and _Unsigned.
@@ -173,15 +169,15 @@ def _lasting(response: download.Response) -> download.Response:
     return response
 
 
-def _read(request: Request, chunks: Tuple[bytes, ...], base: Reply) -> Reply:
-    """Look up this host; raises ManifestError or _Refused for the whole file."""
+def _read(request: FetchRequest, chunks: Tuple[bytes, ...], base: FetchReply) -> FetchReply:
+    """Look up this host; raises ManifestError or FetchError for the whole file."""
     digest = hashlib.sha256()
     for chunk in chunks:
         digest.update(chunk)
     found = lookup.find(chunks, request.fqdn)
     header, faults = schema.check_header(found.header)
     if faults:
-        raise _Refused("; ".join(_placed(faults, found)[:3]))
+        raise FetchError("; ".join(_placed(faults, found)[:3]))
     serial = header.serial or 0
     if request.allowed_signers:
         _check_binding(request, header, digest.hexdigest())
@@ -196,20 +192,20 @@ def _read(request: Request, chunks: Tuple[bytes, ...], base: Reply) -> Reply:
     return reply._replace(entry="policy", policy=policy)
 
 
-def _check_binding(request: Request, header: schema.Header, sha256: str) -> None:
-    """Refuse what is signed but old, or meant for others; raises _Refused."""
+def _check_binding(request: FetchRequest, header: schema.Header, sha256: str) -> None:
+    """Refuse what is signed but old, or meant for others; raises FetchError."""
     if header.serial is None:
-        raise _Refused(".manifest serial: is missing in a signed manifest: sign it with "
+        raise FetchError(".manifest serial: is missing in a signed manifest: sign it with "
                        "qualvosec-admin sign, which sets it")
     if header.serial < request.serial:
-        raise _Refused(".manifest serial: %d is lower than %d, which was accepted before: an old "
+        raise FetchError(".manifest serial: %d is lower than %d, which was accepted before: an old "
                        "copy is refused; qualvosec reset serial takes it on purpose"
                        % (header.serial, request.serial))
     if header.serial == request.serial and request.sha256 not in ("", sha256):
-        raise _Refused(".manifest serial: %d was accepted with other content: raise it and sign "
+        raise FetchError(".manifest serial: %d was accepted with other content: raise it and sign "
                        "again" % header.serial)
     if request.audience and header.audience != request.audience:
-        raise _Refused(".manifest audience: %s is not %s: this manifest is for another fleet"
+        raise FetchError(".manifest audience: %s is not %s: this manifest is for another fleet"
                        % (safe(header.audience, 60) or "none", safe(request.audience, 60)))
 
 

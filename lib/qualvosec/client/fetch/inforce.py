@@ -28,7 +28,7 @@ from qualvosec.client.decide.statedir import StateError
 from qualvosec.client.fetch import cache
 from qualvosec.client.fetch import line
 from qualvosec.client.fetch import pace
-from qualvosec.client.fetch.line import Reply
+from qualvosec.client.fetch.line import FetchReply
 from qualvosec.client.fetch.pace import Pace
 from qualvosec.command import FIXED_PATH
 from qualvosec.command import Child
@@ -48,7 +48,7 @@ _ENV = {"PATH": FIXED_PATH, "LC_ALL": "C", "HOME": "/"}
 class Accepted(NamedTuple):
     """An answer that is in force: when, from where and for whom it was accepted."""
 
-    answer: Reply
+    answer: FetchReply
     accepted: int
     url: str
     fqdn: str
@@ -261,7 +261,7 @@ class Acceptance:
                 log.warning("clock differs from the server's", seconds=now - reply.date)
         self._take(reply, now)
 
-    def _take(self, reply: Reply, now: int) -> None:
+    def _take(self, reply: FetchReply, now: int) -> None:
         found = self._current()
         if reply.signature == "bad":
             self.distrusted = self.distrusted or now
@@ -276,7 +276,7 @@ class Acceptance:
         if reply.result == "same" and found is not None:
             self._keep(found._replace(accepted=now))
             return
-        before = found.answer if found is not None else Reply("")
+        before = found.answer if found is not None else FetchReply("")
         if (before.sha256, before.entry) != (reply.sha256, reply.entry):
             log.info("manifest accepted", entry=reply.entry, serial=reply.serial)
         if reply.entry != "policy":

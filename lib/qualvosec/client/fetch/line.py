@@ -32,11 +32,11 @@ MAX_SERIAL = 10 ** 18 - 1
 MAX_RETRY_AFTER_S = 6 * 3600
 
 
-class LineError(ValueError):
+class FetchError(ValueError):
     """A line of the other side is not what was agreed; the text is one line."""
 
 
-class Request(NamedTuple):
+class FetchRequest(NamedTuple):
     """What the child is to fetch and to look up; texts that are empty are not used."""
 
     url: str
@@ -59,7 +59,7 @@ class Request(NamedTuple):
     deadline_s: int = 60
 
 
-class Reply(NamedTuple):
+class FetchReply(NamedTuple):
     """What the child found out."""
 
     result: str                         # new | same | failed
@@ -95,15 +95,15 @@ _SHA256 = shape.check(lambda value: type(value) is str and len(value) in (0, 64)
 _FAULT = shape.check(lambda value: type(value) is str and 0 < len(value) <= MAX_FAULT
                      and value.isprintable(), "is not a fault in one line")
 _REQUEST = shape.record(
-    Request, version=VERSION, exact=True, url=_text(2048), fqdn=_text(255),
+    FetchRequest, version=VERSION, exact=True, url=_text(2048), fqdn=_text(255),
     user_agent=_ascii(400), etag=_VALIDATOR, last_modified=_VALIDATOR, signature_url=_text(2048),
     signature_etag=_VALIDATOR, signature_last_modified=_VALIDATOR, allowed_signers=_text(4096),
     audience=_text(128), serial=_SERIAL, sha256=_SHA256, ca_file=_text(4096),
     client_cert=_text(4096), client_key=_text(4096), proxy=_text(2048),
     deadline_s=shape.number(0, 3600))
 _REPLY = shape.record(
-    Reply, version=VERSION, result=shape.word("new", "same", "failed"), reason=_text(MAX_REASON),
-    entry=shape.word("", "policy", "unlisted", "invalid"),
+    FetchReply, version=VERSION, result=shape.word("new", "same", "failed"),
+    reason=_text(MAX_REASON), entry=shape.word("", "policy", "unlisted", "invalid"),
     policy=lambda value, notes: None if value is None else policies.from_json(value, notes),
     faults=shape.list_of(_FAULT, MAX_FAULTS), etag=_VALIDATOR, last_modified=_VALIDATOR,
     signature=shape.word("", "good", "bad"), signature_etag=_VALIDATOR,
@@ -112,38 +112,39 @@ _REPLY = shape.record(
 
 
 def request_line(**fields: Union[str, int]) -> bytes:
-    """Return the line for the child's standard input, from the fields of a Request by name.
+    """Return the line for the child's standard input, from the fields of a FetchRequest by name.
 
     What is out of range is not refused here: the child answers that it failed, and why.
     """
-    return _line(dict(Request(**fields)._asdict()))     # type: ignore[arg-type]
+    return _line(dict(FetchRequest(**fields)._asdict()))     # type: ignore[arg-type]
 
 
-def parse_request(line: bytes) -> Request:
-    """Read a request; raises LineError. A wish that this version does not know is refused."""
-    request: Request = _read(_REQUEST, _object(line, MAX_REQUEST_BYTES, "request"), [], "request")
+def parse_request(line: bytes) -> FetchRequest:
+    """Read a request; raises FetchError. A wish that this version does not know is refused."""
+    found = _object(line, MAX_REQUEST_BYTES, "request")
+    request: FetchRequest = _read(_REQUEST, found, [], "request")
     return request
 
 
-def reply_line(reply: Reply) -> bytes:
-    """Return the line for the child's standard output; raises LineError when it is too long."""
+def reply_line(reply: FetchReply) -> bytes:
+    """Return the line for the child's standard output; raises FetchError when it is too long."""
     line = _line(to_object(reply))
     if len(line) > MAX_REPLY_BYTES:
-        raise LineError("reply: is longer than %d bytes" % MAX_REPLY_BYTES)
+        raise FetchError("reply: is longer than %d bytes" % MAX_REPLY_BYTES)
     return line
 
 
-def parse_reply(line: bytes) -> Reply:
-    """Read and check a reply; raises LineError, also for a key that this version does not know."""
+def parse_reply(line: bytes) -> FetchReply:
+    """Read and check a reply; raises FetchError, also for a key that this version does not know."""
     notes: shape.Notes = []
     reply = from_object(_object(line, MAX_REPLY_BYTES, "reply"), notes)
     if notes:
         # The program on disk was replaced: what it says may restrict what this one would do.
-        raise LineError("reply: newer than this version: %s" % shape.told(notes))
+        raise FetchError("reply: newer than this version: %s" % shape.told(notes))
     return reply
 
 
-def to_object(reply: Reply) -> Dict[str, object]:
+def to_object(reply: FetchReply) -> Dict[str, object]:
     """Return a reply as values that the json module writes as they are."""
     value: Dict[str, object] = dict(reply._asdict())
     value["v"] = VERSION
@@ -152,11 +153,11 @@ def to_object(reply: Reply) -> Dict[str, object]:
     return value
 
 
-def from_object(value: object, notes: shape.Notes) -> Reply:
-    """Check what to_object() of any version wrote, types and sense; raises LineError."""
-    reply: Reply = _read(_REPLY, value, notes, "reply")
+def from_object(value: object, notes: shape.Notes) -> FetchReply:
+    """Check what to_object() of any version wrote, types and sense; raises FetchError."""
+    reply: FetchReply = _read(_REPLY, value, notes, "reply")
     if not _consistent(reply):
-        raise LineError("reply: its parts do not fit together")
+        raise FetchError("reply: its parts do not fit together")
     return reply
 
 
@@ -164,10 +165,10 @@ def _read(part: shape.Part, value: object, notes: shape.Notes, what: str) -> Any
     try:
         return part(value, notes)
     except shape.ShapeError as error:
-        raise LineError("%s: %s" % (what, error)) from None
+        raise FetchError("%s: %s" % (what, error)) from None
 
 
-def _consistent(reply: Reply) -> bool:
+def _consistent(reply: FetchReply) -> bool:
     new = reply.result == "new"
     return ((reply.result == "failed") == bool(reply.reason)
             and new == bool(reply.entry) and new == bool(reply.sha256)
@@ -184,7 +185,7 @@ def _line(value: Dict[str, object]) -> bytes:
 
 def _object(line: bytes, limit: int, what: str) -> object:
     if len(line) > limit:
-        raise LineError("%s: is longer than %d bytes" % (what, limit))
+        raise FetchError("%s: is longer than %d bytes" % (what, limit))
     if not line.endswith(b"\n") or line.count(b"\n") != 1:
-        raise LineError("%s: is not one whole line" % what)
+        raise FetchError("%s: is not one whole line" % what)
     return _read(lambda data, notes: shape.parse(data), line, [], what)

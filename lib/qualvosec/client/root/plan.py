@@ -13,6 +13,7 @@ from typing import Tuple
 from qualvosec import command
 from qualvosec import paths
 from qualvosec.client.root import call
+from qualvosec.client.root.record import RootError
 from qualvosec.contract import shape
 from qualvosec.manifest.policy import Policy
 from qualvosec.safetext import safe
@@ -21,11 +22,7 @@ DEADLINE_S = 120.0
 _HEADINGS = ("Package", "Installed", "Available", "Security", "In this run")
 
 
-class PlanError(Exception):
-    """The helper could not tell what is pending; one line."""
-
-
-class Pending(NamedTuple):
+class PendingUpdate(NamedTuple):
     """One package that has an update; `why` says why it is not part of the run."""
 
     name: str
@@ -41,7 +38,7 @@ class Plan(NamedTuple):
 
     manager: str
     security: str                   # known | unknown
-    pending: Tuple[Pending, ...]    # as many as root lists
+    pending: Tuple[PendingUpdate, ...]    # as many as root lists
     reboot: str                     # due | no | unknown
     reboot_reasons: Tuple[str, ...]
     warnings: Tuple[str, ...]
@@ -55,28 +52,28 @@ _PLAN = shape.record(Plan, reboot_reasons=_TEXTS, warnings=_TEXTS,
 
 
 def ask(policy: Policy) -> Plan:
-    """Ask the helper, unprivileged, what this policy would do; raises PlanError."""
+    """Ask the helper, unprivileged, what this policy would do; raises RootError."""
     request = call.request("check", refresh=False, security_only=policy.security_only,
                                only=list(policy.only), exclude=list(policy.exclude))
     argv = [paths.PYTHON, "-IBS", call.helper_path()]
     try:
         ended = command.run(argv, call.ENV, request, DEADLINE_S, call.MAX_REPLY)
     except command.CommandError as error:
-        raise PlanError("%s: check the installation" % error)
+        raise RootError("%s: check the installation" % error)
     if ended.timed_out:
-        raise PlanError("the package manager gave no list within %d s: try again" % DEADLINE_S)
+        raise RootError("the package manager gave no list within %d s: try again" % DEADLINE_S)
     reply = call.read_reply(ended, "qualvosec-helper")
     if reply.status != "ok" or reply.plan is None:
-        raise PlanError(reply.reason or "the helper sent no list")
+        raise RootError(reply.reason or "the helper sent no list")
     return from_json(reply.plan)
 
 
 def from_json(value: object) -> Plan:
-    """Check the helper's plan; raises PlanError."""
+    """Check the helper's plan; raises RootError."""
     try:
         plan: Plan = _PLAN(value, [])
     except shape.ShapeError as error:
-        raise PlanError("the helper's list cannot be read: %s" % safe(str(error))) from None
+        raise RootError("the helper's list cannot be read: %s" % safe(str(error))) from None
     rows = plan.pending
     return plan._replace(
         pending_count=_count(plan, "pending_count", len(rows)),
@@ -90,7 +87,7 @@ def _count(plan: Plan, key: str, listed: int) -> int:
         # The helper of an earlier version, which lists them all.
         return listed
     if number < listed:
-        raise PlanError("the helper's list cannot be read: %s is no number of its rows" % key)
+        raise RootError("the helper's list cannot be read: %s is no number of its rows" % key)
     return number
 
 

@@ -26,7 +26,7 @@ KEPT_REASONS = 8
 MAX_INSTANT = 1 << 53
 
 
-class RecordError(ValueError):
+class RootError(ValueError):
     """A value is not a record of the helper; the text names the key."""
 
 
@@ -117,13 +117,13 @@ _TOLD = shape.record(
 
 
 def told_from_json(value: object, notes: shape.Notes) -> Told:
-    """Return a record as the helper prints it; raises RecordError."""
+    """Return a record as the helper prints it; raises RootError."""
     try:
         told: Told = _TOLD(value, notes)
     except ValueError as error:
-        raise RecordError("record: %s" % error) from None
+        raise RootError("record: %s" % error) from None
     if bool(told.finished) != bool(told.outcome):
-        raise RecordError("record: finished and outcome do not fit together")
+        raise RootError("record: finished and outcome do not fit together")
     if not told.finished or told.pending is None:
         return told
     # Where root knows what is pending it has counted the rest: what is missing was written by a
@@ -151,5 +151,5 @@ def digest(told: Told) -> Record:
 
 
 def record_from_json(value: object) -> Record:
-    """Return the digest of a record as the helper prints it; raises RecordError."""
+    """Return the digest of a record as the helper prints it; raises RootError."""
     return digest(told_from_json(value, []))

@@ -13,12 +13,9 @@ import socket
 import sys
 
 from qualvosec.client.root import call as rootcall
+from qualvosec.client.root.record import RootError
 
 MAX_REQUEST = 16384
-
-
-class RelayError(Exception):
-    """The helper could not be asked; one line: object, what is wrong, what to do."""
 
 
 def call(path: str, request_fd: int = 0, reply_fd: int = 1) -> int:
@@ -30,14 +27,14 @@ def call(path: str, request_fd: int = 0, reply_fd: int = 1) -> int:
             break
         request += piece
     if len(request) > MAX_REQUEST:
-        raise RelayError("the request is larger than %d bytes" % MAX_REQUEST)
+        raise RootError("the request is larger than %d bytes" % MAX_REQUEST)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         try:
             sock.connect(path)
             sock.sendall(request)
             sock.shutdown(socket.SHUT_WR)
         except OSError as error:
-            raise RelayError("%s: %s: systemctl enable --now qualvosec-helper.socket"
+            raise RootError("%s: %s: systemctl enable --now qualvosec-helper.socket"
                              % (path, (error.strerror or str(error)).lower()))
         return _answer(sock, reply_fd)
 
@@ -50,7 +47,7 @@ def _answer(sock: socket.socket, reply_fd: int) -> int:
     while count <= rootcall.MAX_REPLY:
         ready = dict(watcher.poll())
         if sock.fileno() not in ready:
-            raise RelayError("the reader of the answer has gone")
+            raise RootError("the reader of the answer has gone")
         piece = sock.recv(65536)
         if not piece:
             return count
@@ -64,6 +61,6 @@ def main() -> int:
     """Serve the one call of this process."""
     try:
         return 0 if call(rootcall.SOCKET) else 1
-    except (RelayError, OSError) as error:
+    except (RootError, OSError) as error:
         sys.stderr.write("%s\n" % error)
         return 1

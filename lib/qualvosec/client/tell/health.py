@@ -53,7 +53,7 @@ class Ask(NamedTuple):
     fault: int = 0
 
 
-class Answer(NamedTuple):
+class Page(NamedTuple):
     """What goes back."""
 
     status: int
@@ -111,28 +111,28 @@ def host_allowed(host: str, names: Set[str]) -> bool:
 
 
 def answer(ask: Ask, names: Set[str], snapshot: Callable[[], Snapshot],
-           packages: Optional[Callable[[], str]] = None) -> Answer:
+           packages: Optional[Callable[[], str]] = None) -> Page:
     """Return the answer to a request; without `packages` there is no such page."""
     if ask.fault:
-        return Answer(ask.fault, "%s\n" % _REASONS[ask.fault].lower())
+        return Page(ask.fault, "%s\n" % _REASONS[ask.fault].lower())
     if ask.host is not None and not host_allowed(ask.host, names):
-        return Answer(403, "this host name is not served: add it to monitoring_hosts\n")
+        return Page(403, "this host name is not served: add it to monitoring_hosts\n")
     if ask.path not in ("/health", "/status", "/metrics") and not (
             packages and ask.path == "/packages"):
-        return Answer(404, "not found: /health, /status and /metrics are here\n")
+        return Page(404, "not found: /health, /status and /metrics are here\n")
     if ask.method not in ("GET", "HEAD"):
-        return Answer(405, "only GET and HEAD are allowed\n", allow=True)
+        return Page(405, "only GET and HEAD are allowed\n", allow=True)
     if packages and ask.path == "/packages":
-        return Answer(200, packages(), "application/json")
+        return Page(200, packages(), "application/json")
     now = snapshot()
     if ask.path == "/status":
-        return Answer(200, views.status(now), "application/json")
+        return Page(200, views.status(now), "application/json")
     if ask.path == "/metrics":
-        return Answer(200, views.metrics(now), "text/plain; version=0.0.4; charset=utf-8")
-    return Answer(200 if now.healthy else 503, views.health_text(now))
+        return Page(200, views.metrics(now), "text/plain; version=0.0.4; charset=utf-8")
+    return Page(200 if now.healthy else 503, views.health_text(now))
 
 
-def encode(reply: Answer, head: bool, now: float) -> bytes:
+def encode(reply: Page, head: bool, now: float) -> bytes:
     """Return the bytes of an answer; `now` is epoch seconds."""
     body = reply.body.encode("utf-8", "backslashreplace")
     moment = time.gmtime(now)
@@ -326,13 +326,13 @@ class Health:
         self._selector.modify(peer.sock, selectors.EVENT_WRITE, self)
         return self._send(peer)
 
-    def _answer(self, ask: Ask) -> Answer:
+    def _answer(self, ask: Ask) -> Page:
         try:
             return answer(ask, self._names, self._snapshot, self._packages)
         except Exception as error:
             # A fault in showing the state must not end the patching of this host.
             log.error("health check cannot answer", path=ask.path, error=repr(error))
-            return Answer(500, "healthy: false\nthe state cannot be shown: see the log\n")
+            return Page(500, "healthy: false\nthe state cannot be shown: see the log\n")
 
     def _send(self, peer: _Peer) -> bool:
         """Send on; after the last byte wait for the peer's end. Raises OSError."""

@@ -141,7 +141,7 @@ class Apk(base.Manager):
                                    "with the next reboot")
 
     def _simulate(self, updates: Set[str], before: int, excluded: Set[str],
-                  everything: Optional[text.Changes]) -> settle.Simulation:
+                  everything: Optional[settle.Simulation]) -> settle.Simulation:
         try:
             whole = everything if everything and not excluded else self._changes(before, excluded)
         except _Unselectable as error:
@@ -165,7 +165,7 @@ class Apk(base.Manager):
                 settle.NEEDS_EXCLUDED, settle.some(sorted(excluded)))))
         return settle.Simulation(whole.install, () if needs else whole.removed, needs)
 
-    def _drag_in(self, before: int, excluded: Set[str], whole: text.Changes) -> Dict[str, str]:
+    def _drag_in(self, before: int, excluded: Set[str], whole: settle.Simulation) -> Dict[str, str]:
         """Return the update that brings in something new which is excluded: --ignore does not help.
 
         What needs a package comes behind it, so the next one is tried first.
@@ -179,14 +179,14 @@ class Apk(base.Manager):
                     return {package.name: "%s: %s" % (settle.NEEDS_EXCLUDED, new.name)}
         return {}
 
-    def _without(self, before: int, excluded: Set[str]) -> Optional[text.Changes]:
+    def _without(self, before: int, excluded: Set[str]) -> Optional[settle.Simulation]:
         """Return what would be done, None where apk cannot do that."""
         try:
             return self._changes(before, excluded)
         except _Unselectable:
             return None
 
-    def _changes(self, before: int, excluded: Set[str]) -> text.Changes:
+    def _changes(self, before: int, excluded: Set[str]) -> settle.Simulation:
         argv = [self.program("apk"), "upgrade", "--simulate"] + _ignore(excluded)
         answer = self.call(argv, system.ENVIRONMENT, self.world.now() + QUERY_S)
         if answer.code and text.UNSELECTABLE in answer.text:

@@ -12,10 +12,10 @@ import re
 from typing import Dict
 from typing import Iterable
 from typing import List
-from typing import NamedTuple
 from typing import Tuple
 
 from qualvosec.helper.managers import base
+from qualvosec.helper.managers import settle
 
 _FULL = re.compile(r"([A-Za-z0-9_.][A-Za-z0-9._+-]{0,127})-([0-9][^-\s]*(?:-r[0-9]+)?)")
 _NAME = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9._+-]{0,127}")
@@ -29,13 +29,6 @@ _IDLE = ("Replacing ", "Reinstalling ", "Updating pinning ", "Downloading ",
 _END = re.compile(r"(?:OK:|[0-9]+ errors?;) .* in ([0-9]+) packages")
 _UNKNOWN = "apk upgrade: answers in an unknown form"
 UNSELECTABLE = "unable to select packages"
-
-
-class Changes(NamedTuple):
-    """What apk would do, in its order; `removed` holds what would become older, too."""
-
-    install: Tuple[base.Package, ...]
-    removed: Tuple[str, ...]
 
 
 def parse_installed(text: str) -> Dict[str, str]:
@@ -61,7 +54,7 @@ def parse_older(text: str) -> Dict[str, base.Package]:
     return found
 
 
-def parse_changes(text: str, before: int) -> Changes:
+def parse_changes(text: str, before: int) -> settle.Simulation:
     """Read a dry run on a system of `before` packages; raises ManagerError."""
     install: List[base.Package] = []
     removed: List[str] = []
@@ -90,7 +83,7 @@ def parse_changes(text: str, before: int) -> Changes:
             removed.append(name)
             gone += verb == "Purging"
     _counted(read, after, before - gone + sum(not row.old for row in install))
-    return Changes(tuple(install), tuple(removed))
+    return settle.Simulation(tuple(install), tuple(removed))
 
 
 def _counted(read: List[Tuple[int, int]], after: int, expected: int) -> None:

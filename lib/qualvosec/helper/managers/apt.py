@@ -69,7 +69,7 @@ class Apt(base.Manager):
         self._known: Tuple[object, List[Tuple[str, str, str]]] = (None, [])
         self._own = ""
         self._archives: Tuple[str, ...] = ()
-        self._fetched: Optional[text.Simulation] = None
+        self._fetched: Optional[text.Actions] = None
         self._barred: Dict[str, str] = {}
         self._faults: Tuple[str, ...] = ()
 
@@ -274,7 +274,7 @@ class Apt(base.Manager):
         return pins.archives(policy, self._words("/etc/os-release"))
 
     def _simulate(self, excluded: Collection[str] = (), security_only: bool = False,
-                  words: Sequence[str] = _UPGRADE) -> text.Simulation:
+                  words: Sequence[str] = _UPGRADE) -> text.Actions:
         with self._preferences(excluded, security_only) as options:
             # Root's simulation would replace, at some cost, the planner's log of the last real run.
             argv = [self.program("apt-get")] + _SAY + _OPTIONS + [
@@ -369,7 +369,7 @@ class Apt(base.Manager):
             full = self._simulate(excluded, security_only, ("dist-upgrade",))
         except base.ManagerError:
             # Only a reason is lost, and the plan does not depend on it.
-            full = text.Simulation()
+            full = text.Actions()
         found = {}
         if full.removed:
             found = {package.name: "needs the removal of %s" % settle.some(full.removed)

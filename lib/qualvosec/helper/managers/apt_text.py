@@ -55,7 +55,7 @@ _CAUSES = ("No space left on device", "dpkg: unrecoverable fatal error", "dpkg: 
 _REPLACED = re.compile(r"(?m)^\(Noting disappearance of (\S+), which has been completely replaced")
 
 
-class Simulation(NamedTuple):
+class Actions(NamedTuple):
     """What `apt-get -s` says it would do; `unnamed` of what it keeps back it only counts."""
 
     install: Tuple[base.Package, ...] = ()
@@ -74,7 +74,7 @@ class Update(NamedTuple):
     only_script: bool
 
 
-def parse_simulation(text: str) -> Simulation:
+def parse_simulation(text: str) -> Actions:
     """Read the output of a simulation; raises ManagerError unless its own counts agree with it."""
     install, removed = [], []
     listed: Dict[str, List[str]] = {}
@@ -111,7 +111,7 @@ def _counts(text: str) -> List[Tuple[int, ...]]:
     return [tuple(int(count or 0) for count in found) for found in _COUNTS.findall(text)]
 
 
-def parse_lists(text: str) -> Optional[Simulation]:
+def parse_lists(text: str) -> Optional[Actions]:
     """Read what `apt-get -V` is about to do; None unless its own counts say that this is all."""
     listed: Dict[str, List[base.Package]] = {}
     header = ""
@@ -131,11 +131,11 @@ def parse_lists(text: str) -> Optional[Simulation]:
 
 
 def _simulation(install: List[base.Package], removed: List[str], kept: List[str],
-                phased: List[str]) -> Simulation:
+                phased: List[str]) -> Actions:
     for name in [package.name for package in install] + kept + phased:
         if not _NAME.fullmatch(name):
             raise base.ManagerError("apt-get names a package %r that cannot exist" % name[:80])
-    return Simulation(tuple(install), tuple(removed), tuple(kept), tuple(phased))
+    return Actions(tuple(install), tuple(removed), tuple(kept), tuple(phased))
 
 
 def is_security(origins: str) -> bool:

@@ -150,7 +150,7 @@ class Pkg(base.Manager):
         return self._base_stays(plan, selection, installed)
 
     def _pending(self, packages: Set[str], held: Collection[str]
-                 ) -> Tuple[text.Changes, Dict[str, base.Package], List[str]]:
+                 ) -> Tuple[text.DryRun, Dict[str, base.Package], List[str]]:
         """Return the dry run of everything, the updates, and what pkg has but does not want."""
         everything = self._changes([])
         behind = text.parse_behind(self._query(["version", "-vRUL="])) if packages else {}
@@ -194,7 +194,7 @@ class Pkg(base.Manager):
         return not fault and not self.audit_fault
 
     def _simulate(self, updates: Dict[str, base.Package], held: Collection[str],
-                  excluded: Set[str], everything: text.Changes) -> settle.Simulation:
+                  excluded: Set[str], everything: text.DryRun) -> settle.Simulation:
         wanted = sorted(set(updates) - excluded - {BASE} - set(held))
         first = [updates[BASE]] if BASE in updates and BASE not in excluded else []
         if not wanted:
@@ -218,7 +218,7 @@ class Pkg(base.Manager):
         return settle.Simulation(tuple(first) + changes.install, tuple(_wrong(changes, excluded)),
                                  {}, why, changes.anew)
 
-    def _changes(self, words: List[str]) -> text.Changes:
+    def _changes(self, words: List[str]) -> text.DryRun:
         return text.parse_changes(self._query(["upgrade", "-n", "-U"] + words))
 
     def download(self, plan: base.Plan, until: float) -> None:
@@ -317,7 +317,7 @@ def _words(wanted: Sequence[str], excluded: Collection[str]) -> List[str]:
     return ["--"] + sorted(wanted) if set(excluded) - {BASE} else []
 
 
-def _wrong(changes: text.Changes, excluded: Collection[str]) -> List[str]:
+def _wrong(changes: text.DryRun, excluded: Collection[str]) -> List[str]:
     touched = [package.name for package in changes.install] + list(changes.anew)
     return sorted(set(changes.removed) | (set(touched) & set(excluded)))
 

@@ -37,7 +37,7 @@ _STEP = re.compile(r"(?m)^\[[0-9]+/[0-9]+\] (\w+ \S+?)(?:\.pkg)?:? ")
 SELF = "New version of pkg detected"
 
 
-class Changes(NamedTuple):
+class DryRun(NamedTuple):
     """What `pkg upgrade -n` would do; `anew` are packages that stay at their version.
 
     `conflicts` are given where pkg has left something out because of them.
@@ -72,7 +72,7 @@ def parse_behind(text: str) -> Dict[str, base.Package]:
     return found
 
 
-def parse_changes(text: str) -> Changes:
+def parse_changes(text: str) -> DryRun:
     """Read a dry run; a heading that is not known counts as a removal. Raises ManagerError."""
     install: List[base.Package] = []
     removed: List[str] = []
@@ -98,7 +98,7 @@ def parse_changes(text: str) -> Changes:
         else:
             removed.append(name)
     _counted(text, read)
-    return Changes(tuple(install), tuple(removed), tuple(anew), SELF in text,
+    return DryRun(tuple(install), tuple(removed), tuple(anew), SELF in text,
                    tuple(_CONFLICT.findall(text)) if _GAVE_UP in text else ())
 
 

@@ -24,7 +24,7 @@ _FIELD = re.compile(r"[A-Z][A-Za-z ]* *:")
 _BELOW = re.compile(r"(\S+) < (\S+)")
 
 
-class Item(NamedTuple):
+class Solvable(NamedTuple):
     """One package: name, architecture, new and old version as zypper says them."""
 
     name: str
@@ -36,8 +36,8 @@ class Item(NamedTuple):
 class Summary(NamedTuple):
     """What a run would do."""
 
-    incoming: Tuple[Item, ...]
-    outgoing: Tuple[Item, ...]
+    incoming: Tuple[Solvable, ...]
+    outgoing: Tuple[Solvable, ...]
 
 
 class Patch(NamedTuple):
@@ -47,7 +47,7 @@ class Patch(NamedTuple):
     category: str
 
 
-def parse_updates(text: str) -> List[Item]:
+def parse_updates(text: str) -> List[Solvable]:
     """Read `list-updates`; raises ManagerError."""
     return [_item(node) for node in _tree(text).iter("update")
             if node.get("kind") == "package"]
@@ -72,7 +72,7 @@ def parse_locks(text: str) -> List[str]:
 
 def parse_summary(text: str) -> Summary:
     """Read a dry run; no summary means that there is nothing to do."""
-    incoming, outgoing = [], []  # type: List[Item], List[Item]
+    incoming, outgoing = [], []  # type: List[Solvable], List[Solvable]
     for summary in _tree(text).iter("install-summary"):
         for group in summary:
             if not group.tag.startswith("to-"):
@@ -116,8 +116,8 @@ def settings(parts: Iterable[bytes], locks: str) -> bytes:
     return b"\n".join(parts) + b"\n[main]\nlocksfile.path = " + locks.encode("ascii") + b"\n"
 
 
-def _item(node: ElementTree.Element) -> Item:
-    return Item(rpm.checked_name(node.get("name", "")), node.get("arch", ""),
+def _item(node: ElementTree.Element) -> Solvable:
+    return Solvable(rpm.checked_name(node.get("name", "")), node.get("arch", ""),
                 rpm.plain(node.get("edition", "")), rpm.plain(node.get("edition-old", "")))
 
 

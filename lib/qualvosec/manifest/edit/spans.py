@@ -363,7 +363,7 @@ def _finish(source: Source, spans: List[Span], root: Dict[str, Any], names: List
 def _judge(source: Source, after: Mapping[str, Any], names: Iterable[str],
            today: int) -> List[str]:
     """Refuse new faults of the hosts that are touched; return new warnings."""
-    def found(root: Mapping[str, Any]) -> List[document.Finding]:
+    def found(root: Mapping[str, Any]) -> List[document.Defect]:
         part = {name: root[name] for name in chain(source.sections, names) if name in root}
         return document.findings(part, today)
 
