@@ -361,7 +361,7 @@ class RealApt(realhost.RealHost):
         self.hold_record_lock("/var/lib/apt/lists/lock", 8)
         record = self.upgrade()
         self.assertEqual((record["outcome"], self.changed()), ("ok", {"qv-plain": "2.0"}))
-        self.assertIn("waiting:", self.log())
+        self.assertIn(" waiting reason=", self.log())
 
     def test_nothing_to_do_is_nothing_and_consumes_the_window(self) -> None:
         self.publish()
