@@ -113,7 +113,10 @@ def one(suite: Any, conf: str) -> Tuple[str, str]:
         case.write("/etc/qualvosec/helper.conf", "[general]\nrefresh_wait: 0\n")
         case.write("/etc/apt/apt.conf.d/99option", conf)
         record = case.upgrade()
-        return verdict(record, case.changed()), "%s %s" % (record["outcome"], record["reason"])
+        whole = case.chroot("dpkg-query", "-W", "-f=${Package} ${db:Status-Abbrev}\\n", "qv-*")
+        changed = {name: version for name, version in case.changed().items()
+                   if "%s ii" % name in whole}
+        return verdict(record, changed), "%s %s" % (record["outcome"], record["reason"])
     finally:
         case.doCleanups()
 

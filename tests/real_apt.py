@@ -140,7 +140,8 @@ class RealApt(realhost.RealHost):
             ("APT::Get::Download", "false"), ("APT::Get::Download-Only", "true"),
             ("APT::Get::Trivial-Only", "true"), ("APT::Get::Print-URIs", "true"),
             ("APT::Get::force-yes", "true"), ("APT::Get::allow-downgrades", "true"),
-            ("APT::Get::Fix-Missing", "true"), ("APT::Get::Show-Versions", "true"))))
+            ("APT::Get::Fix-Missing", "true"), ("APT::Get::Show-Versions", "true"),
+            ("APT::Get::CallResolver", "false"), ("DPkg::ConfigurePending", "false"))))
         record = self.upgrade()
         self.assertEqual((record["outcome"], self.changed(), record["kept"]), (
             "partial", {"qv-plain": "2.0"}, [["qv-swap", "needs the removal of qv-old"]]))

@@ -33,12 +33,14 @@ ENVIRONMENT = {
     "HOME": "/root", "LC_ALL": "C", "TERM": "dumb", "DEBIAN_FRONTEND": "noninteractive",
     "DEBIAN_PRIORITY": "critical", "APT_LISTCHANGES_FRONTEND": "none",
     "APT_LISTBUGS_FRONTEND": "none", "UCF_FORCE_CONFFOLD": "1", "NEEDRESTART_SUSPEND": "1"}
-OPTIONS = ["-o", "Dpkg::Use-Pty=0", "-o", "Dpkg::Options::=--force-confdef",
+OPTIONS = ["-o", "Dpkg::Use-Pty=0", "-o", "Dpkg::ConfigurePending=true",
+           "-o", "Dpkg::Options::=--force-confdef",
            "-o", "Dpkg::Options::=--force-confold"]
 SAY = ["-q=1", "-o", "quiet::NoProgress=false"] + [word for option in (
     "Print-URIs=false", "Simulate=false", "Download=true", "Download-Only=false",
     "Trivial-Only=false", "allow-downgrades=false", "force-yes=false", "Fix-Missing=false",
-    "AutomaticRemove=false", "Show-Versions=false") for word in ("-o", "APT::Get::" + option)]
+    "AutomaticRemove=false", "Show-Versions=false", "CallResolver=true",
+    ) for word in ("-o", "APT::Get::" + option)]
 SIMULATE = ["/usr/bin/apt-get"] + SAY + OPTIONS + [
     "-y", "-s", "-o", "Debug::NoLocking=1", "-o", "Dir::Log::Planner=",
     "-o", "APT::Get::allow-downgrades=true"]

@@ -46,8 +46,10 @@ _CONFIGURE = ("--configure", "-a", "--force-confdef", "--force-confold")
 _SAY = ["-q=1", "-o", "quiet::NoProgress=false"] + [word for option in (
     "Print-URIs=false", "Simulate=false", "Download=true", "Download-Only=false",
     "Trivial-Only=false", "allow-downgrades=false", "force-yes=false", "Fix-Missing=false",
-    "AutomaticRemove=false", "Show-Versions=false") for word in ("-o", "APT::Get::" + option)]
-_OPTIONS = ["-o", "Dpkg::Use-Pty=0", "-o", "Dpkg::Options::=--force-confdef",
+    "AutomaticRemove=false", "Show-Versions=false", "CallResolver=true",
+    ) for word in ("-o", "APT::Get::" + option)]
+_OPTIONS = ["-o", "Dpkg::Use-Pty=0", "-o", "Dpkg::ConfigurePending=true",
+            "-o", "Dpkg::Options::=--force-confdef",
             "-o", "Dpkg::Options::=--force-confold"]
 DATABASE_LOST = ("/var/lib/dpkg/status: is empty or has lost a part, dpkg itself is not in it: "
                  "restore it from /var/backups/dpkg.status.*")
