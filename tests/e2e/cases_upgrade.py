@@ -111,7 +111,7 @@ def _check_record(trial: Trial, record: Dict[str, object]) -> None:
     check_equal(sorted(found), sorted(left), "configuration files to be merged")
     check(trial.box.read(realdebs.CONFFILE).endswith(SUDOERS_LINE), "sudoers is not the old one")
     log = trial.box.read(os.path.join(trial.paths.helper_log, "run.log"))
-    check_equal(log.count("phase commit "), 1, "commit phases in root's log")
+    check_equal(log.count("phase phase=commit "), 1, "commit phases in root's log")
 
 
 def _list(value: object) -> List[str]:
