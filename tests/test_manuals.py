@@ -25,10 +25,11 @@ from qualvosec.admin.fleet import overview
 from qualvosec.client import commands as client_commands
 from qualvosec.client import config as client
 from qualvosec.client import daemon
+from qualvosec.contract import call
+from qualvosec.contract import names as packages
 from qualvosec.contract import words as vocabulary
 from qualvosec.helper import config as helper
 from qualvosec.helper import managers
-from qualvosec.helper import request
 from qualvosec.manifest import document
 from qualvosec.manifest import fields
 from qualvosec.manifest import schema
@@ -332,8 +333,8 @@ class Manifest(unittest.TestCase):
 
     def test_caps_of_the_page_are_those_of_the_code(self) -> None:
         text = mdoc.plain(mdoc.sections("qualvosec-manifest.5")["FIELDS OF A HOST"])
-        for words in ("At most %d patterns of %d characters." % (fields.MAX_PATTERNS,
-                                                                 fields.MAX_PATTERN_CHARS),
+        for words in ("At most %d patterns of %d characters." % (packages.MAX_PATTERNS,
+                                                                 packages.MAX_PATTERN),
                       "At most %d names of %d characters." % (fields.MAX_LABELS,
                                                               fields.MAX_LABEL_CHARS),
                       "At most %d." % fields.MAX_RANGES):
@@ -361,7 +362,7 @@ class Vocabulary(unittest.TestCase):
             after = item.text().split("Further key")[1]
             keys = after.split(": ", 1)[1].split(", whether")[0]
             told[item.named("Cm")[0]] = set(re.findall(r"\w+", keys))
-        self.assertEqual(told, {op: set(keys) for op, keys in request.KEYS.items()})
+        self.assertEqual(told, {op: set(keys) for op, keys in call.KEYS.items()})
 
     def test_hooks_and_their_variables_are_those_of_the_code(self) -> None:
         with open(os.path.join(ROOT, "lib/qualvosec/helper/transaction.py"),

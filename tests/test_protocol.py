@@ -7,6 +7,7 @@ import unittest
 
 from qualvosec.client.root import call
 from qualvosec.client.root.record import record_from_json
+from qualvosec.contract.call import MAX_ANSWER
 from qualvosec.helper import front
 from qualvosec.helper import record as records
 from qualvosec.helper import request as requests
@@ -87,7 +88,7 @@ class Records(unittest.TestCase):
         found = self.digest(state)
         self.assertEqual((found.upgraded, found.kept, found.done),  # type: ignore[attr-defined]
                          (900, 1, (WINDOW,)))
-        self.assertLess(len(json.dumps(through(state, False))), call.MAX_REPLY)
+        self.assertLess(len(json.dumps(through(state, False))), MAX_ANSWER)
 
     def test_older_windows_stay_known_as_done(self) -> None:
         state = accepted()

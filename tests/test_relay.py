@@ -17,7 +17,8 @@ from unittest import mock
 
 from qualvosec import command
 from qualvosec.client.root import call as rootcall
-from qualvosec.client.root import relay
+from qualvosec.contract.call import MAX_ANSWER
+from qualvosec.contract.call import MAX_REQUEST
 from qualvosec.helper import process
 from qualvosec.helper.managers import base
 
@@ -73,7 +74,7 @@ class Case(unittest.TestCase):
         return [sys.executable, "-IBSc", START % (LIB, self.path)]
 
     def call(self, request: bytes) -> command.Result:
-        return command.run(self.argv(), rootcall.ENV, request, 60.0, rootcall.MAX_REPLY + 1)
+        return command.run(self.argv(), rootcall.ENV, request, 60.0, MAX_ANSWER + 1)
 
 
 class Relay(Case):
@@ -96,7 +97,7 @@ class Relay(Case):
         self.assertIn("larger than", rootcall.read_reply(ended, "").reason)
 
     def test_a_request_over_the_limit_never_reaches_the_socket(self) -> None:
-        ended = self.call(b"x" * (relay.MAX_REQUEST + 1))
+        ended = self.call(b"x" * (MAX_REQUEST + 1))
         self.assertEqual((ended.returncode, ended.stdout), (1, b""))
         self.assertIn(b"larger than 16384", ended.stderr)
 

@@ -9,6 +9,7 @@ from typing import Any
 from typing import Dict
 from typing import List
 
+from qualvosec.contract import call
 from qualvosec.helper import request
 
 UPGRADE: Dict[str, Any] = {
@@ -119,7 +120,7 @@ class Refused(unittest.TestCase):
                 got = request.parse(bytes(data))
             except request.RequestError:
                 continue
-            self.assertIn(got.op, request.KEYS, "seed %d" % seed)
+            self.assertIn(got.op, call.KEYS, "seed %d" % seed)
 
 
 class Reading(unittest.TestCase):
@@ -151,7 +152,7 @@ class Reading(unittest.TestCase):
             request.read(self.source, lambda: next(ticks))
 
     def test_more_than_the_limit_is_refused(self) -> None:
-        os.write(self.sink, b"x" * (request.MAX_BYTES + 1))
+        os.write(self.sink, b"x" * (call.MAX_REQUEST + 1))
         os.close(self.sink)
         with self.assertRaisesRegex(request.RequestError, "larger than 16384"):
             request.read(self.source)

@@ -10,6 +10,7 @@ from unittest import mock
 from qualvosec import paths
 from qualvosec.client.root import call
 from qualvosec.command import Result
+from qualvosec.contract.call import MAX_ANSWER
 
 REPLY = {"v": 1, "status": "ok", "reason": "", "alive": False, "record": None, "plan": None}
 
@@ -72,7 +73,7 @@ class Replies(unittest.TestCase):
                    dict(REPLY, record={}), dict(REPLY, record=[]), dict(REPLY, plan=[]),
                    dict(REPLY, reason=None), {}, [], 1, None]
         texts = [json.dumps(value).encode("ascii") for value in changed]
-        texts += [b"{", b"\xff", b"[" * 100000, b"x" * (call.MAX_REPLY + 2), b'{"v":1}{"v":1}']
+        texts += [b"{", b"\xff", b"[" * 100000, b"x" * (MAX_ANSWER + 2), b'{"v":1}{"v":1}']
         for text in texts:
             with self.subTest(text=text[:60]):
                 found = call.read_reply(answered(text), "sudo")

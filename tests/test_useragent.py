@@ -7,6 +7,8 @@ import sys
 import unittest
 
 from qualvosec import useragent
+from qualvosec.contract import hosts
+from qualvosec.contract import names
 from qualvosec.contract import words
 from qualvosec.useragent import Sighting
 from qualvosec.useragent import Token
@@ -25,6 +27,15 @@ def random_token(rng):
     return Token(window, rng.choice(tuple(words.OUTCOMES) + ("", "held")), count(), count(),
                  count(), rng.choice(tuple(words.REBOOTS) + ("postponed",)),
                  rng.choice(("", window, "20261117T0215Z")), rng.choice(("ok", "veto", "expired")))
+
+
+class FormTest(unittest.TestCase):
+    """A leaf imports nothing: what the token takes over from the contract stays the same."""
+
+    def test_names_windows_and_words_have_the_form_that_the_contract_gives_them(self) -> None:
+        self.assertEqual(useragent._NAME.pattern, hosts.HOST_NAME.pattern)
+        self.assertEqual(useragent._WINDOW.pattern, names.WINDOW.pattern)
+        self.assertEqual(useragent._WORD.pattern, words.PATTERN)
 
 
 class WriteTest(unittest.TestCase):

@@ -40,6 +40,7 @@ from qualvosec.client.root import call
 from qualvosec.client.root import plan
 from qualvosec.client.root.record import RootError
 from qualvosec.client.tell import statusline
+from qualvosec.contract.call import MAX_ANSWER
 from qualvosec.manifest import policy as policies
 from qualvosec.manifest import signature
 from qualvosec.manifest import window
@@ -297,7 +298,7 @@ def _configtest(args: argparse.Namespace) -> int:
 def _try_helper(argv: Tuple[str, ...]) -> List[str]:
     """Ask the helper for its status through sudo or doas: proves the whole path."""
     ended = command.run(argv, call.ENV, call.request("status", wait=False), 30.0,
-                        call.MAX_REPLY)
+                        MAX_ANSWER)
     reply = call.read_reply(ended, argv[0])
     if reply.status == "ok":
         return ["this host cannot be patched: %s" % reply.reason] if reply.reason else []

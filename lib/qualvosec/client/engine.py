@@ -37,6 +37,8 @@ from qualvosec.command import Child
 from qualvosec.command import CommandError
 from qualvosec.command import Result
 from qualvosec.contract import words
+from qualvosec.contract.call import MAX_ANSWER
+from qualvosec.contract.call import MAX_REQUEST
 from qualvosec.manifest import window
 from qualvosec.useragent import Token
 
@@ -46,7 +48,6 @@ ASK_AGAIN_S = 300
 NAME_AGAIN_S = 300
 SILENT_S = 60
 CLOCK_STEP_S = 300
-MAX_REQUEST = 16384
 MAX_STEPS = 16
 LONGEST_WAIT_S = 60.0
 
@@ -255,7 +256,7 @@ class Engine:
         if kind in DISRUPTIVE:
             log.info("root was asked", operation=kind, window=self._action.window)
         try:
-            child = Child(argv, call.ENV, self._selector, request, limit=call.MAX_REPLY + 1)
+            child = Child(argv, call.ENV, self._selector, request, limit=MAX_ANSWER + 1)
         except CommandError as error:
             self._unanswered = ("%s" % error, now)
             return

@@ -19,7 +19,6 @@ BAD, WARN, GOOD = LEVELS = ("bad", "warn", "good")
     "ok", "nothing", "partial", "failed", "refused", "locked", "interrupted", "missed",
     "unsupported")
 PATTERN = "[a-z][a-z-]{0,23}"
-_FORM = re.compile(PATTERN)
 
 
 class Outcome(NamedTuple):
@@ -51,17 +50,16 @@ REBOOTS: Dict[str, str] = {
     "failed": BAD,
     "unknown": GOOD,
 }
-_NEWER = Outcome(WARN)
 
 
 def is_word(value: object) -> bool:
     """Say whether this can be a word of any version: short, and safe wherever it is shown."""
-    return isinstance(value, str) and _FORM.fullmatch(value) is not None
+    return isinstance(value, str) and re.fullmatch(PATTERN, value) is not None
 
 
 def outcome(word: str) -> Outcome:
     """Return what the end of a run means, also of one that only later versions know."""
-    return OUTCOMES.get(word, _NEWER)
+    return OUTCOMES.get(word, Outcome(WARN))
 
 
 def reboot_level(word: str) -> str:

@@ -15,8 +15,8 @@ from typing import Tuple
 from qualvosec import files
 from qualvosec import ini
 from qualvosec.contract import veto as vetoes
+from qualvosec.contract.call import KEYS
 from qualvosec.helper import managers
-from qualvosec.helper import request
 from qualvosec.helper.managers import base
 
 MAX_BYTES = 65536
@@ -27,7 +27,7 @@ _LIMITS = {"min_hours_between_reboots": (0, 8760), "reboot_delay": (0, 3600),
 class Config(NamedTuple):
     """Keys of helper.conf; times in seconds unless the name says hours."""
 
-    allow: Tuple[str, ...] = tuple(sorted(request.KEYS))
+    allow: Tuple[str, ...] = tuple(sorted(KEYS))
     allow_reboot: bool = True
     min_hours_between_reboots: int = 6
     lock_wait: int = 600
@@ -52,7 +52,7 @@ def read(path: str) -> Config:
 def _value(key: str, item: ini.Setting) -> Any:
     if key == "allow":
         words = item.value.replace(",", " ").split()
-        return tuple(ini.choice(ini.Setting(word, item.line), key, sorted(request.KEYS))
+        return tuple(ini.choice(ini.Setting(word, item.line), key, sorted(KEYS))
                      for word in words)
     if key == "allow_reboot":
         return ini.boolean(item, key)

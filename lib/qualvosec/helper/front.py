@@ -19,6 +19,7 @@ from typing import NamedTuple
 from qualvosec import command
 from qualvosec import files
 from qualvosec import paths
+from qualvosec.contract import call
 from qualvosec.helper import config as configs
 from qualvosec.helper import managers
 from qualvosec.helper import process
@@ -47,16 +48,15 @@ class Host(NamedTuple):
 
 def serve(receive: Callable[[], bytes], host: Host) -> Reply:
     """Answer one request; the reply is complete whatever happened."""
-    reply: Reply = {"v": requests.VERSION, "status": "ok", "reason": "", "alive": False,
-                    "record": None, "plan": None}
+    reply: Reply = dict(call.Answer()._asdict(), v=call.VERSION)
     try:
         reply.update(_serve(requests.parse(receive()), host))
     except requests.RequestError as error:
-        reply.update(status="invalid", reason=str(error))
+        reply.update(status=call.INVALID, reason=str(error))
     except (base.Refused, base.Unsupported, files.FileError) as error:
-        reply.update(status="refused", reason=str(error))
+        reply.update(status=call.REFUSED, reason=str(error))
     except (base.ManagerError, command.CommandError, OSError) as error:
-        reply.update(status="failed", reason=str(error))
+        reply.update(status=call.FAILED, reason=str(error))
     return reply
 
 
@@ -115,7 +115,7 @@ def _start(request: requests.Request, host: Host, config: configs.Config) -> Rep
             # The clock was set back. Counting from now on keeps a host without clock from looping.
             host.store.write(before._replace(last_reboot=int(now)))
         if why:
-            return dict(_told(before.record, alive), status="refused", reason=why)
+            return dict(_told(before.record, alive), status=call.REFUSED, reason=why)
         host.store.write(records.accept(before, request, int(now), boot_id))
     finally:
         if lock is not None:
@@ -128,9 +128,10 @@ def _start(request: requests.Request, host: Host, config: configs.Config) -> Rep
     # What waited for the run may be gone, as with its connection to systemd, and the run not.
     told = _told(after.record, host.store.alive(after, host.world.now(), boot_id))
     if request.op == "reboot" and after.record.reboot_refused:
-        return dict(told, status="refused", reason=after.record.reboot_refused)
+        return dict(told, status=call.REFUSED, reason=after.record.reboot_refused)
     if request.op != "reboot" and not (after.record.finished or told["alive"]):
-        return dict(told, status="failed", reason="the run was interrupted: see run.log: " + fault)
+        return dict(told, status=call.FAILED, reason=(
+            "the run was interrupted: see run.log: " + fault))
     return told
 
 
@@ -150,4 +151,4 @@ def main(argv: List[str]) -> int:
         # Nobody waits any more, as when the run replaced the daemon, or a disk is full. At an
         # orderly exit the interpreter would try again, complain, and choose a code of its own.
         os._exit(1)
-    return {"ok": 0, "invalid": 2}.get(str(reply["status"]), 1)
+    return {call.OK: 0, call.INVALID: 2}.get(str(reply["status"]), 1)

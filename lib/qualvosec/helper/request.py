@@ -9,28 +9,20 @@ installed: nothing of a request ever becomes an argument, a path or a file name.
 """
 
 import os
-import re
 import select
 import time
 from typing import Callable
-from typing import Dict
 from typing import List
 from typing import NamedTuple
 from typing import Tuple
 
+from qualvosec.contract import names
 from qualvosec.contract import shape
-from qualvosec.helper.managers import names
+from qualvosec.contract.call import KEYS
+from qualvosec.contract.call import MAX_REQUEST
+from qualvosec.contract.call import VERSION
 
-MAX_BYTES = 16384
 READ_S = 5.0
-VERSION = 1
-_WINDOW = re.compile(r"[0-9]{8}T[0-9]{4}Z")
-_LATEST = 1 << 40
-_SELECTION: Dict[str, type] = {"security_only": bool, "only": list, "exclude": list}
-_WHEN: Dict[str, type] = {"window": str, "not_after": int}
-KEYS: Dict[str, Dict[str, type]] = {
-    "check": dict(_SELECTION, refresh=bool), "upgrade": dict(_SELECTION, **_WHEN),
-    "repair": _WHEN, "reboot": _WHEN, "status": {"wait": bool}}
 
 
 class RequestError(ValueError):
@@ -54,16 +46,16 @@ def read(fd: int, clock: Callable[[], float] = time.monotonic) -> bytes:
     """Return what the caller sends until its end of file; RequestError if too much or too slow."""
     end = clock() + READ_S
     data = b""
-    while len(data) <= MAX_BYTES:
+    while len(data) <= MAX_REQUEST:
         left = end - clock()
         if left <= 0 or not select.select([fd], [], [], left)[0]:
             raise RequestError("no complete request within %d seconds: close the stream after it"
                                % READ_S)
-        piece = os.read(fd, MAX_BYTES + 1 - len(data))
+        piece = os.read(fd, MAX_REQUEST + 1 - len(data))
         if not piece:
             return data
         data += piece
-    raise RequestError("the request is larger than %d bytes" % MAX_BYTES)
+    raise RequestError("the request is larger than %d bytes" % MAX_REQUEST)
 
 
 def parse(data: bytes) -> Request:
@@ -86,9 +78,9 @@ def parse(data: bytes) -> Request:
             raise RequestError("%s: %s is not of type %s" % (op, key, kind.__name__))
         if kind is list:
             fields[key] = _patterns(fields[key], key)
-    if "window" in fields and not _WINDOW.fullmatch(fields["window"]):
+    if "window" in fields and not names.WINDOW.fullmatch(fields["window"]):
         raise RequestError("window: is not of the form 20261124T0215Z")
-    if not 0 < fields.get("not_after", 1) < _LATEST:
+    if not 0 < fields.get("not_after", 1) < 1 << 40:
         raise RequestError("not_after: is not a time in epoch seconds")
     return Request(op=op, **fields)
 

@@ -18,11 +18,10 @@ from typing import List
 from typing import NamedTuple
 from typing import Optional
 
+from qualvosec.contract import names
 from qualvosec.contract import shape
 from qualvosec.safetext import safe
 
-MAX_PATTERN_CHARS = 128
-MAX_PATTERNS = 500
 MAX_RANGES = 200
 MAX_LABELS = 100
 MAX_LABEL_CHARS = 64
@@ -31,10 +30,6 @@ MAX_ORDINAL = 3652059   # 9999-12-31, the last day that the calendar can name
 Complain = Callable[..., None]      # complain(what, fix, index=None)
 
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-# Names of packages on the supported systems, an architecture behind a colon,
-# and the wildcards. A leading "-" or "." would be an option or a path.
-# The helper takes no others: see helper/managers/names.py.
-_PATTERN = re.compile(r"[A-Za-z0-9_*?][A-Za-z0-9_+.@*?-]*(:[a-z0-9_*?-]{1,16})?")
 _LABEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@+/-]{0,%d}" % (MAX_LABEL_CHARS - 1))
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
@@ -206,13 +201,13 @@ def _freeze(value: object, complain: Complain) -> Any:
 
 def _patterns(value: object, complain: Complain) -> Any:
     good: Dict[str, None] = {}
-    for index, item in enumerate(_list(value, MAX_PATTERNS, complain)):
+    for index, item in enumerate(_list(value, names.MAX_PATTERNS, complain)):
         if not isinstance(item, str):
             complain("%s is not the name of a package" % shown(item), "quote it", index)
-        elif len(item) > MAX_PATTERN_CHARS:
-            complain("%s has more than %d characters" % (shown(item), MAX_PATTERN_CHARS),
+        elif len(item) > names.MAX_PATTERN:
+            complain("%s has more than %d characters" % (shown(item), names.MAX_PATTERN),
                      "shorten it, with * for the rest", index)
-        elif not _PATTERN.fullmatch(item):
+        elif not names.is_pattern(item):
             complain("%s is not the name of a package" % shown(item),
                      "use letters, digits, + . _ @ -, the wildcards * and ?,"
                      " and the architecture, if any, behind a colon", index)
@@ -267,8 +262,8 @@ def _whole(policy: str, low: int, high: int, unit: str = "") -> Field:
 
 def _texts(policy: str, read: Callable[[object, Complain], Any], empty: str = "none",
            united: int = 0, is_host_only: bool = False) -> Field:
-    return Field(policy, read, shape.list_of(shape.text(MAX_PATTERN_CHARS, 1), MAX_PATTERNS), list,
-                 _listed(empty), LIST, united, is_host_only)
+    check = shape.list_of(shape.text(names.MAX_PATTERN, 1), names.MAX_PATTERNS)
+    return Field(policy, read, check, list, _listed(empty), LIST, united, is_host_only)
 
 
 def _sorted(low: int, high: int, but: int = -1) -> shape.Part:
@@ -284,7 +279,7 @@ def _sorted(low: int, high: int, but: int = -1) -> shape.Part:
 
 def _ranges(value: object, notes: shape.Notes) -> object:
     one = shape.number(1, MAX_ORDINAL)
-    found = shape.list_of(shape.row(one, one), MAX_PATTERNS)(value, notes)
+    found = shape.list_of(shape.row(one, one), names.MAX_PATTERNS)(value, notes)
     if any(first > last for first, last in found):
         raise shape.ShapeError("has a range that ends before it begins")
     return found
@@ -311,6 +306,6 @@ FIELDS: Dict[str, Field] = {
     "catch_up": _whole("catch_up", 0, 168, "hours"),
     "security_only": _flag("security_only"),
     "packages_whitelist": _texts("only", _patterns, "all installed"),
-    "packages_blacklist": _texts("exclude", _patterns, united=MAX_PATTERNS),
+    "packages_blacklist": _texts("exclude", _patterns, united=names.MAX_PATTERNS),
     "group_membership": _texts("groups", _labels, is_host_only=True),
 }

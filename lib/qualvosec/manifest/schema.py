@@ -9,7 +9,6 @@ a section that is absent is passed as ABSENT, so that an empty one (its fields
 slipped to column 1) is told from it. Pure; takes any value a parser can return.
 """
 
-import re
 from functools import lru_cache
 from typing import Any
 from typing import Dict
@@ -20,6 +19,9 @@ from typing import Optional
 from typing import Tuple
 from typing import Union
 
+from qualvosec.contract.hosts import HOST_LABEL
+from qualvosec.contract.hosts import HOST_NAME
+from qualvosec.contract.hosts import MAX_HOST
 from qualvosec.manifest.fields import FIELDS
 from qualvosec.manifest.fields import did_you_mean
 from qualvosec.manifest.fields import is_label
@@ -43,8 +45,6 @@ Places = Dict[str, Tuple[Path, ...]]
 
 _SHORT_CHARS = 40
 _LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
-_HOST_LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
-_HOST_NAME = re.compile(r"%s(?:\.%s)*" % (_HOST_LABEL.pattern, _HOST_LABEL.pattern))
 
 
 class Fault(NamedTuple):
@@ -97,15 +97,15 @@ def fold(name: str) -> str:
 
 def host_name_fault(name: str) -> str:
     """Return what is wrong with a host name (RFC 1123), "" when it is good."""
-    if len(name) <= 253 and _HOST_NAME.fullmatch(name):
+    if len(name) <= MAX_HOST and HOST_NAME.fullmatch(name):
         return ""
     if "*" in name:
         return "a wildcard names no host"
     plain = fold(name)
-    if not plain or len(plain) > 253:
+    if not plain or len(plain) > MAX_HOST:
         return "a host name has 1 to 253 characters"
     for label in plain.split("."):
-        if not _HOST_LABEL.fullmatch(label):
+        if not HOST_LABEL.fullmatch(label):
             return "%s is not a part of a host name" % shown(label)
     return ""
 

@@ -21,6 +21,7 @@ from typing import Optional
 from typing import Tuple
 
 from qualvosec import files
+from qualvosec.contract.names import WINDOW
 from qualvosec.manifest.policy import Policy
 
 Zone = Callable[[int], int]
@@ -83,8 +84,7 @@ def window_id(opens: int) -> str:
 
 def opens_of(name: str) -> int:
     """Return the instant that a window id names; raises WindowError."""
-    if len(name) != 14 or name[8] != "T" or name[13] != "Z" or not all(
-            digit in "0123456789" for digit in name[:8] + name[9:13]):
+    if not WINDOW.fullmatch(name):
         raise WindowError("window %.40r: is not of the form 20261124T0215Z" % name)
     day = ordinal(int(name[:4]), int(name[4:6]), int(name[6:8]))
     opens = ((day - EPOCH_ORDINAL) * DAY_S + int(name[9:11]) * HOUR_S

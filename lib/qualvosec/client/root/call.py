@@ -21,10 +21,12 @@ from qualvosec.client.root.record import digest
 from qualvosec.client.root.record import told_from_json
 from qualvosec.command import Result
 from qualvosec.contract import shape
+from qualvosec.contract.call import MAX_ANSWER
+from qualvosec.contract.call import STATUSES
+from qualvosec.contract.call import VERSION
+from qualvosec.contract.call import Answer
 from qualvosec.safetext import safe
 
-VERSION = 1
-MAX_REPLY = 1 << 20
 ENV = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/pkg/bin",
        "LC_ALL": "C", "HOME": "/"}
 SOCKET = os.path.join(paths.RUN_DIR, "qualvosec-helper.sock")
@@ -96,8 +98,8 @@ def request(operation: str, **fields: object) -> bytes:
 
 def read_reply(ended: Result, tool: str) -> Reply:
     """Check what a helper call left behind; never raises."""
-    if len(ended.stdout) > MAX_REPLY:
-        return Reply("unreachable", "helper: its answer is larger than %d bytes" % MAX_REPLY)
+    if len(ended.stdout) > MAX_ANSWER:
+        return Reply("unreachable", "helper: its answer is larger than %d bytes" % MAX_ANSWER)
     if not ended.stdout.strip():
         return Reply("unreachable", _silence(ended, tool))
     try:
@@ -106,24 +108,14 @@ def read_reply(ended: Result, tool: str) -> Reply:
         return Reply("unreachable", "helper: its answer cannot be read: %s" % safe(str(error)))
 
 
-class _Answer(NamedTuple):
-    """What the helper prints; record and plan are checked by who knows them."""
-
-    status: str
-    reason: str
-    alive: bool
-    record: object = None
-    plan: object = None
-
-
 _OBJECT = shape.check(lambda value: value is None or type(value) is dict, "is not an object")
-_ANSWER = shape.record(_Answer, version=VERSION, reason=shape.text(MAX_REPLY), plan=_OBJECT,
-                       status=shape.word("ok", "refused", "invalid", "failed"), record=_OBJECT)
+_ANSWER = shape.record(Answer, version=VERSION, reason=shape.text(MAX_ANSWER), plan=_OBJECT,
+                       status=shape.word(*STATUSES), record=_OBJECT)
 
 
 def _checked(found: object) -> Reply:
     notes: shape.Notes = []
-    answer: _Answer = _ANSWER(found, notes)
+    answer: Answer = _ANSWER(found, notes)
     told = None if answer.record is None else told_from_json(answer.record, notes)
     return Reply(answer.status, safe(answer.reason), answer.alive, digest(told) if told else None,
                  answer.plan, told, shape.told(notes))

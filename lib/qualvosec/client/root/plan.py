@@ -15,6 +15,7 @@ from qualvosec import paths
 from qualvosec.client.root import call
 from qualvosec.client.root.record import RootError
 from qualvosec.contract import shape
+from qualvosec.contract.call import MAX_ANSWER
 from qualvosec.manifest.policy import Policy
 from qualvosec.safetext import safe
 
@@ -46,7 +47,7 @@ class Plan(NamedTuple):
     selected_count: int = -1        # of these in this run
 
 
-_TEXTS = shape.list_of(shape.text(call.MAX_REPLY))
+_TEXTS = shape.list_of(shape.text(MAX_ANSWER))
 _PLAN = shape.record(Plan, reboot_reasons=_TEXTS, warnings=_TEXTS,
                      pending_count=shape.number(0), selected_count=shape.number(0))
 
@@ -57,7 +58,7 @@ def ask(policy: Policy) -> Plan:
                                only=list(policy.only), exclude=list(policy.exclude))
     argv = [paths.PYTHON, "-IBS", call.helper_path()]
     try:
-        ended = command.run(argv, call.ENV, request, DEADLINE_S, call.MAX_REPLY)
+        ended = command.run(argv, call.ENV, request, DEADLINE_S, MAX_ANSWER)
     except command.CommandError as error:
         raise RootError("%s: check the installation" % error)
     if ended.timed_out:

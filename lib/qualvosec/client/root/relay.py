@@ -14,8 +14,8 @@ import sys
 
 from qualvosec.client.root import call as rootcall
 from qualvosec.client.root.record import RootError
-
-MAX_REQUEST = 16384
+from qualvosec.contract.call import MAX_ANSWER
+from qualvosec.contract.call import MAX_REQUEST
 
 
 def call(path: str, request_fd: int = 0, reply_fd: int = 1) -> int:
@@ -44,7 +44,7 @@ def _answer(sock: socket.socket, reply_fd: int) -> int:
     watcher.register(sock, select.POLLIN)
     watcher.register(reply_fd, 0)
     count = 0
-    while count <= rootcall.MAX_REPLY:
+    while count <= MAX_ANSWER:
         ready = dict(watcher.poll())
         if sock.fileno() not in ready:
             raise RootError("the reader of the answer has gone")

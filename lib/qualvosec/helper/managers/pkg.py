@@ -20,6 +20,7 @@ from typing import Sequence
 from typing import Set
 from typing import Tuple
 
+from qualvosec.contract.names import matches
 from qualvosec.helper.managers import base
 from qualvosec.helper.managers import freebsd_base
 from qualvosec.helper.managers import names
@@ -250,7 +251,7 @@ class Pkg(base.Manager):
         rest = [name for name in wanted if name not in first]
         if first:
             self._upgrade(["--"] + sorted(first))
-            self.kernels = [name for name in first if names.matches(KERNELS, name)]
+            self.kernels = [name for name in first if matches(KERNELS, name)]
         if rest:
             self._upgrade(_words(rest, plan.excluded))
 
@@ -305,7 +306,7 @@ class DragonFly(Pkg):
 
 
 def _of_base(name: str) -> bool:
-    return names.matches(BASE_PACKAGES, name)
+    return matches(BASE_PACKAGES, name)
 
 
 def _packages(plan: base.Plan) -> List[str]:
@@ -325,8 +326,8 @@ def _wrong(changes: text.DryRun, excluded: Collection[str]) -> List[str]:
 def _with_base_packages(selection: base.Selection) -> base.Selection:
     """Let the pattern `base` mean the packages that the base system is made of."""
     only, exclude = selection.only, selection.exclude
-    if any(names.matches(pattern, BASE) for pattern in only):
+    if any(matches(pattern, BASE) for pattern in only):
         only += (BASE_PACKAGES,)
-    if any(names.matches(pattern, BASE) for pattern in exclude):
+    if any(matches(pattern, BASE) for pattern in exclude):
         exclude += (BASE_PACKAGES,)
     return selection._replace(only=only, exclude=exclude)

@@ -21,9 +21,9 @@ from typing import Sequence
 from typing import Set
 
 from qualvosec import files
+from qualvosec.contract.names import matches
 from qualvosec.helper.managers import base
 from qualvosec.helper.managers import locks
-from qualvosec.helper.managers import names
 from qualvosec.helper.managers import rpm
 from qualvosec.helper.managers import settle
 from qualvosec.helper.managers import system
@@ -106,7 +106,7 @@ class Zypper(rpm.RpmManager):
             known = self._mark_security(updates, own)
         patterns = text.parse_locks(self._query(["locks"]))
         held = [name for name in updates
-                if any(names.matches(pattern, name.partition(":")[0]) for pattern in patterns)]
+                if any(matches(pattern, name.partition(":")[0]) for pattern in patterns)]
         return self.settled(selection, settle.Pending(updates, installed, known, held, own=own),
                             lambda excluded: self._simulate(excluded, installed, own))
 
