@@ -96,6 +96,11 @@ class Edge:
                  "record": dict(RECORD, **record) if record else None}
         self.write(operation + ".reply", json.dumps(reply))
 
+    def experimental(self, operation: str, text: str) -> None:
+        """Let the helper answer an operation with a note on how far its manager is tried."""
+        reply = {"v": 1, "status": "ok", "reason": "", "alive": False, "experimental": text}
+        self.write(operation + ".reply", json.dumps(reply))
+
     def forget(self, operation: str) -> None:
         """Let the rule for the helper be missing."""
         os.unlink(os.path.join(self.folder, operation + ".reply"))

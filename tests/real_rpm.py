@@ -10,6 +10,9 @@ import os
 import subprocess
 import unittest
 from typing import Dict
+from typing import List
+
+from qualvosec.helper.managers import zypper
 
 from tests import realhost
 from tests import rpmlab
@@ -171,6 +174,21 @@ class Cases:
         self.assertEqual((record["outcome"], record["committed"], self.changed()),
                          ("failed", False, {}))
 
+    def test_one_repository_of_two_that_is_down_is_named_and_the_other_is_used(self) -> None:
+        self.publish("qv-plain", "qv-lib")
+        self.write("/etc/qualvosec/helper.conf", "[general]\nrefresh_wait: 0\n")
+        for folder in ("/etc/yum.repos.d", "/etc/zypp/repos.d"):
+            self.write(folder + "/down.repo", rpmlab.REPO_FILE.replace("updates", "down").replace(
+                "file://%s", "http://127.0.0.1:9/x"))
+        record = self.upgrade()
+        self.assertEqual((record["outcome"], self.changed()),
+                         ("partial", {"qv-plain": "2.0-1", "qv-lib": "2.0-1"}))
+        self.assertRegex(record["reason"], "repository down: .*127.0.0.1")
+        self.chroot("rm", "-rf", "/srv/repo")
+        record = self.ask(**self.request(window="20261201T0215Z"))["record"]
+        self.assertEqual((record["outcome"], record["committed"]), ("failed", False))
+        self.assertRegex(record["reason"], "repository updates: .*/srv/repo")
+
     def test_hostile_names_install_and_remove_nothing(self) -> None:
         self.publish("qv-plain", "qv-lib")
         self.upgrade(only=["nosuchpackage"])
@@ -182,14 +200,47 @@ class Cases:
         self.assertFalse(os.path.exists(self.root + "/srv/marker"))
 
 
-class RealDnf(Cases, realhost.RealHost):
+class DnfCases(Cases):
+    """What only dnf and dnf5 have: kernels beside each other."""
+
+    def older(self, *names: str) -> None:
+        """Install what is never offered: an older kernel and what belongs to it."""
+        self.chroot("sh", "-c", "rpm --help | grep -q force-debian && force=--force-debian; "
+                    "cd /srv/pool/4 && rpm -i --oldpackage --nodeps $force %s"
+                    % " ".join(name + "-[0-9]*.rpm" for name in names))
+
+    def kernels(self) -> List[str]:
+        return sorted(self.chroot("rpm", "-q", "kernel").split())
+
+    def test_the_oldest_kernel_leaves_with_its_modules_and_all_else_comes_in(self) -> None:
+        self.publish("qv-plain", "kernel", "qv-lost")
+        self.older("kernel", "kmod-qv")
+        self.write("/etc/dnf/dnf.conf", "[main]\ninstallonly_limit=2\ncolor=always\n")
+        record = self.upgrade()
+        self.assertEqual((record["outcome"], record["kept"]), (
+            "partial", [["qv-lost", "its dependencies cannot be satisfied"]]))
+        self.assertEqual(self.kernels(), ["kernel-5.14.0-1.noarch", "kernel-5.14.0-2.noarch"])
+        self.assertEqual(self.versions()["qv-plain"], "2.0-1")
+        self.assertNotIn("kmod-qv", " ".join(self.versions()))
+
+    def test_the_oldest_kernel_stays_where_more_than_its_modules_would_go(self) -> None:
+        self.publish("qv-plain", "kernel")
+        self.older("kernel", "kmod-qv", "qv-kerneltool")
+        self.write("/etc/dnf/dnf.conf", "[main]\ninstallonly_limit=2\n")
+        record = self.upgrade()
+        self.assertEqual(record["outcome"], "ok")
+        self.assertEqual(len(self.kernels()), 3)
+        self.assertLessEqual({"qv-kerneltool", "kmod-qv-5.13.0-1.noarch"}, set(self.versions()))
+
+
+class RealDnf(DnfCases, realhost.RealHost):
     """dnf 4.14."""
 
     tree_name = "managers"
     os_release = "ID=fedora\n"
 
 
-class RealDnf5(Cases, realhost.RealHost):
+class RealDnf5(DnfCases, realhost.RealHost):
     """dnf5 of Debian's unstable."""
 
     tree_name = "dnf5"
@@ -227,6 +278,13 @@ class RealZypper(Cases, realhost.RealHost):
 
     def hold(self, name: str) -> None:
         self.chroot("zypper", "addlock", name)
+
+    def test_what_another_vendor_offers_is_kept_back_for_that_reason(self) -> None:
+        self.publish("qv-plain", "qv-vendor", "qv-lost")
+        record = self.upgrade()
+        self.assertEqual((record["outcome"], self.changed()), ("partial", {"qv-plain": "2.0-1"}))
+        self.assertEqual(record["kept"], [
+            ["qv-lost", "its dependencies cannot be satisfied"], ["qv-vendor", zypper.VENDOR]])
 
     def lock(self) -> None:
         self.write("/run/zypp.pid", "%d\n" % os.getpid())

@@ -34,6 +34,7 @@ class Offer(NamedTuple):
 FIRST = [Offer(name, "1.0", "1") for name in (
     "qv-plain", "qv-sec", "qv-base", "qv-secup", "qv-lib", "qv-new", "qv-lost", "qv-swap",
     "qv-clash", "qv-slow", "qv-bad", "qv-oldname")]
+FIRST += [Offer("qv-vendor", "1.0", "1", ("Vendor: one",))]
 FIRST += [Offer("qv-old", "1.0", "1", file="/usr/share/qv-shared"),
           Offer("qv-app", "1.0", "1", ("Requires: qv-lib",)),
           Offer("qv-conf", "1.0", "1", config="one"),
@@ -52,7 +53,13 @@ SECOND = [
     Offer("qv-conf", "2.0", "1", config="two"), Offer("qv-bad", "2.0", "1", pre="exit 1"),
     Offer("qv-slow", "2.0", "1", post="while [ -e /srv/wait ]; do sleep 0.2; done"),
     Offer("kernel", "5.14.0", "2", ("Provides: installonlypkg(kernel)",))]
-THIRD = [Offer("qv-sec", "1.0", "3")]
+THIRD = [Offer("qv-sec", "1.0", "3"),
+         Offer("qv-vendor", "2.0", "1", ("Vendor: another",))]
+# Never offered: an older kernel with what akmods built for it, and what else wants that kernel.
+FOURTH = [Offer("kernel", "5.13.0", "1", ("Provides: installonlypkg(kernel)",)),
+          Offer("kmod-qv-5.13.0-1.noarch", "1.0", "1", (
+              "Requires: kernel = 5.13.0-1", "Provides: installonlypkg(kernel-module)")),
+          Offer("qv-kerneltool", "1.0", "1", ("Requires: kernel = 5.13.0-1",))]
 ADVISORIES = (("security", "qv-sec", "1.0", "2"), ("security", "qv-secup", "1.0", "2"),
               ("bugfix", "qv-plain", "2.0", "1"))
 REPO_FILE = """[updates]
@@ -108,7 +115,7 @@ def spec(number: int, offers: Sequence[Offer]) -> str:
 
 def build(root: str) -> None:
     """Build all generations below /srv in the tree and install the first."""
-    for number, offers in enumerate((FIRST, SECOND, THIRD), 1):
+    for number, offers in enumerate((FIRST, SECOND, THIRD, FOURTH), 1):
         with open(os.path.join(root, "srv/%d.spec" % number), "w", encoding="ascii") as file:
             file.write(spec(number, offers))
         chroot(root, "mkdir -p %s; cd /srv; rpmbuild -bb --quiet --define '_rpmdir %s/%d' "

@@ -597,6 +597,13 @@ class Commands(DaemonCase):
         self.assertEqual(code, 2)
         self.assertIn("this host cannot be patched: nixos: not supported", said)
 
+    def test_configtest_tells_how_far_the_package_manager_is_tried(self) -> None:
+        self.edge.experimental("status", "pkgin: experimental: tried against recorded answers")
+        code, out, said = self.run_once("configtest")
+        self.assertEqual(code, 0, said)
+        self.assertIn("ok: host web01.example.org", out)
+        self.assertIn("note: pkgin: experimental: tried against recorded answers", said)
+
     def test_configtest_tells_of_a_system_that_cannot_verify_signatures(self) -> None:
         signers = self.path("allowed_signers")
         self.edge.write("allowed_signers", "manifest@qualvosec ssh-ed25519 AAAA\n")

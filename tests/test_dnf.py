@@ -30,7 +30,7 @@ class Both(fakemanager.Case):
 
     def setUp(self) -> None:
         super().setUp()
-        self.dnf = "/usr/bin/" + self.folder
+        self.dnf = "/usr/bin/%s --setopt=color=never" % self.folder
         self.manager = dnf.Dnf(self.world) if self.folder == "dnf" else dnf.Dnf5(self.world)
         self.manager.may_simulate = True
         self.answer_usually()
@@ -113,7 +113,8 @@ class Plans:
         excluded = " ".join(sorted(others + ["qv-swap"]))
         options = "".join(" --exclude=" + word for word in excluded.split())
         self.fake.expect("%s -C --assumeno --setopt=best=False%s upgrade" % (self.dnf, options),
-                         (1, "\n".join(heading + row) + "\n", "Operation aborted.\n"))
+                         (1, "\n".join(heading + row) + "\n\nTransaction Summary\n====\n"
+                          "Upgrade  1 Package\n", "Operation aborted.\n"))
         plan = self.manager.plan(base.Selection(security_only=True))
         self.assertEqual(plan.install, (base.Package("qv-sec", "1.0-1", "1.0-3", True),))
         self.assertEqual(self.why(plan)["qv-plain"], (base.POLICY, settle.NOT_SECURITY))
@@ -154,7 +155,9 @@ class Plans:
     def test_a_plan_that_removes_is_refused(self: Both) -> None:
         words = (self.dnf + " -C --assumeno --setopt=best=False upgrade").split(" ")
         self.fake.answers[tuple(words)] = (1, "Upgrading:\n qv-sec noarch 1.0-3 updates 6 k\n"
-                                           "Removing:\n qv-old noarch 1.0-1 @system 6 k\n",
+                                           "Removing:\n qv-old noarch 1.0-1 @system 6 k\n"
+                                           "\nTransaction Summary\n===\nUpgrade  1 Package\n"
+                                           "Remove  1 Package\n",
                                            "Operation aborted.\n")
         with self.assertRaisesRegex(base.Refused, "qv-old"):
             self.manager.plan(base.Selection())
@@ -182,17 +185,59 @@ class Plans:
 class Steps:
     """Tests of the other steps, for both flavours."""
 
-    def test_refresh_counts_every_failed_repository(self: Both) -> None:
-        words = self.dnf + " -q -y --setopt=*.skip_if_unavailable=0 makecache --refresh"
-        self.fake.expect(words)
+    def refreshed(self: Both, answer: object = "", without: str = "") -> None:
+        self.fake.expect("%s%s -y --setopt=*.skip_if_unavailable=0 makecache --refresh"
+                         % (self.dnf, without and " --disablerepo=" + without), answer)
+
+    def test_refresh_wants_every_repository_and_ends_in_time(self: Both) -> None:
+        self.refreshed()
         self.manager.refresh(2000.0)
-        self.fake.expect(words, (1, "", "Error: Failed to download metadata for repo 'x'\n"))
-        with self.assertRaisesRegex(base.ManagerError, "Failed to download metadata"):
-            self.manager.refresh(2000.0)
-        self.fake.expect(words, (-15, "", "", True))
+        self.refreshed((-15, "", "", True))
         with self.assertRaisesRegex(base.ManagerError, "not finished in time"):
             self.manager.refresh(1005.0)
-        self.assertEqual(self.fake.deadlines, [900.0, 900.0, 5.0])
+        self.assertEqual(self.fake.deadlines, [900.0, 5.0])
+
+    def test_repository_that_is_down_is_named_and_the_run_is_without_it(self: Both) -> None:
+        self.refreshed((1, self.recorded("down-strict.txt"), ""))
+        self.fake.expect(self.dnf + " -q -C repolist --enabled", self.recorded("repolist.txt"))
+        self.refreshed(without="down")
+        with self.assertRaisesRegex(
+                base.Incomplete, "repository down: Curl error .7.: .*http://127.0.0.1:9/x"):
+            self.manager.refresh(2000.0)
+        self.fake.expect(self.dnf + " --disablerepo=down -y -C%s --setopt=best=False upgrade"
+                         % self.bounded, "Complete!\n")
+        self.manager.commit(self.plan(), 2000.0)
+        self.refreshed()
+        self.manager.refresh(2000.0)
+        self.assertEqual(self.fake.said()[-1].count("disablerepo"), 0)
+
+    def test_a_refresh_without_any_repository_left_is_failed(self: Both) -> None:
+        self.refreshed((1, self.recorded("down-strict.txt"), ""))
+        for known in ("repo id  repo name\ndown  x\n", "repo id  repo name\nother  x\n"):
+            self.fake.expect(self.dnf + " -q -C repolist --enabled", known)
+            with self.assertRaisesRegex(base.ManagerError, "repository down: Curl") as caught:
+                self.manager.refresh(2000.0)
+            self.assertIs(type(caught.exception), base.ManagerError)
+
+    def kernels(self: Both, name: str, options: str = "") -> None:
+        self.fake.expect("%s -C --assumeno --setopt=best=False%s upgrade" % (self.dnf, options),
+                         (1, self.recorded(name), "Operation aborted.\n"))
+
+    def test_the_oldest_kernel_takes_along_what_akmods_built_for_it(self: Both) -> None:
+        self.kernels("kernel-modules.txt")
+        plan = self.manager.plan(base.Selection())
+        self.assertEqual(self.names(plan.install), ["kernel", "qv-plain"])
+        self.assertEqual(self.manager.replaced, {"kmod-qv-5.13.0-1.noarch"})
+
+    def test_the_oldest_kernel_stays_where_more_would_go_with_it(self: Both) -> None:
+        self.kernels("kernel-tool.txt")
+        self.kernels("kernel-kept.txt", " --setopt=installonly_limit=0")
+        plan = self.manager.plan(base.Selection())
+        self.assertEqual((self.names(plan.install), self.manager.replaced),
+                         (["kernel", "qv-plain"], set()))
+        self.fake.expect("%s -y -C%s --setopt=best=False --setopt=installonly_limit=0 upgrade"
+                         % (self.dnf, self.bounded), "Complete!\n")
+        self.manager.commit(self.plan(), 2000.0)
 
     def test_download_ends_with_the_window_and_takes_the_lists_of_the_plan(self: Both) -> None:
         self.fake.expect("%s -y --setopt=*.metadata_expire=-1%s --setopt=best=False "
@@ -278,11 +323,16 @@ class Dnf(Plans, Steps, Both):  # type: ignore[misc]
             "Upgrading:\n a-package-with-a-name-that-is-too-long-for-its-column\n"
             "                      x86_64  1:2.0-1.el9  updates  6.0 k\n"
             "     replacing  python3.11-x.noarch 1.0-1\n b  x86_64 1-1 updates 0  \n"
-            "Transaction Summary\n")
+            "\nTransaction Summary\n====\nUpgrade  2 Packages\n")
         self.assertEqual([item[:3] for item in table.incoming], [
             ("a-package-with-a-name-that-is-too-long-for-its-column", "x86_64", "1:2.0-1.el9"),
             ("b", "x86_64", "1-1")])
         self.assertEqual(table.incoming[0].replaces, ("python3.11-x",))
+
+    def test_a_line_between_rows_that_is_none_is_refused(self) -> None:
+        text = self.recorded("all.txt").replace("     replacing  qv", "     instead of  qv")
+        with self.assertRaisesRegex(base.ManagerError, "unknown form: instead of qv-oldname"):
+            dnf_text.parse_table(text)
 
     def test_a_row_that_names_no_package_is_refused(self) -> None:
         for name in ("-y", "../x.rpm", "@core", "*", "a;b"):
@@ -300,7 +350,8 @@ class Dnf5(Plans, Steps, Both):  # type: ignore[misc]
     def test_commit_holds_the_lock_that_dnf5_would_wait_for_without_end(self) -> None:
         for name in dnf.SYSTEM_LOCKS:
             path = self.write(name.lstrip("/"), "")
-            self.fake.expect(self.dnf + " --skip-file-locks -y -C --setopt=best=False upgrade")
+            self.fake.expect("/usr/bin/dnf5 --skip-file-locks --setopt=color=never"
+                             " -y -C --setopt=best=False upgrade")
             self.assertEqual(self.held_while_it_commits(path), [b"held"], name)
             os.unlink(path)
 
@@ -342,3 +393,10 @@ class Dnf5(Plans, Steps, Both):  # type: ignore[misc]
         for text in ("{}", '[{"name":"x"}]', "[1]"):
             with self.assertRaisesRegex(base.ManagerError, "unknown form"):
                 dnf_text.parse_advisories(text)
+
+    def test_package_that_cannot_be_fetched_is_named(self) -> None:
+        words = "%s -y --setopt=*.metadata_expire=-1%s --setopt=best=False upgrade --downloadonly"
+        self.fake.expect(words % (self.dnf, self.bounded),
+                         (1, self.recorded("package-missing.txt"), ""))
+        with self.assertRaisesRegex(base.ManagerError, "qv-lib-2.0-1.noarch"):
+            self.manager.download(self.plan(), 2000.0)

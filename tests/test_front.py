@@ -78,7 +78,8 @@ class Case(unittest.TestCase):
     def ask(self, fields: object) -> Dict[str, Any]:
         data = io.BytesIO(json.dumps(fields).encode("ascii"))
         reply = front.serve(data.read, self.host)
-        self.assertEqual(sorted(reply), ["alive", "plan", "reason", "record", "status", "v"])
+        self.assertEqual(sorted(reply), ["alive", "experimental", "plan", "reason", "record",
+                                         "status", "v"])
         json.dumps(reply)
         return reply
 
@@ -131,7 +132,18 @@ class Conversations(Case):
         os.makedirs(os.path.join(self.folder, "usr/bin"))
         self.write("etc/os-release", "ID=debian\n")
         self.write("usr/bin/apt-get", "", 0o755)
-        self.assertEqual(self.ask(STATUS)["reason"], "")
+        said = self.ask(STATUS)
+        self.assertEqual((said["reason"], said["experimental"]), ("", ""))
+
+    def test_status_says_which_package_managers_were_never_run_for_real(self) -> None:
+        os.makedirs(os.path.join(self.folder, "usr/sbin"))
+        self.write("usr/sbin/pkg", "", 0o755)
+        named = os.uname()
+        with mock.patch.object(os, "uname") as uname:
+            uname.return_value = os.uname_result(("FreeBSD",) + tuple(named)[1:])
+            said = self.ask(STATUS)
+        self.assertEqual((said["status"], said["reason"]), ("ok", ""))
+        self.assertIn("pkg: experimental: tried against recorded answers", said["experimental"])
 
     def test_a_run_that_never_ended_is_failed_and_its_record_shows_it(self) -> None:
         def launch() -> str:

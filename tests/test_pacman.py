@@ -64,8 +64,6 @@ class Plans(Case):
 
     def test_blacklist_takes_the_dependents_along(self) -> None:
         self.simulation("app lib new", self.recorded("without-first.txt"))
-        self.fake.expect(PACMAN + "-Qu", "qv-app 1.0-1 -> 2.0-1\nqv-lib 1.0-1 -> 2.0-1\n"
-                         "qv-sec 1.0-1 -> 1.0-2\n")
         self.simulation("lib", (1, "", "error: x\n:: unable to satisfy dependency 'qv-lib>=2.0' "
                                 "required by qv-app\n"))
         plan = self.manager.plan(base.Selection(exclude=("qv-li?",)))
@@ -80,7 +78,8 @@ class Plans(Case):
             self.manager.plan(base.Selection(security_only=True))
 
     def test_what_pacman_conf_ignores_is_held(self) -> None:
-        self.fake.expect(PACMAN + "-Qu", "qv-plain 1.0-1 -> 2.0-1 [ignored]\n")
+        self.fake.expect(PACMAN + "-Qu", "qv-plain 1.0-1 -> 2.0-1 [ignored]\n"
+                         "qv-sec 1.0-1 -> 1.0-2\n")
         self.simulation("", "qv-sec 1.0-2\n")
         self.fake.expect(PACMAN + "-Si -- qv-sec", "Name            : qv-sec\n")
         plan = self.manager.plan(base.Selection())
@@ -113,6 +112,7 @@ class Plans(Case):
         self.assertEqual(os.listdir(self.root + "/run"), [])
 
     def test_a_conflict_with_another_version_is_none(self) -> None:
+        self.fake.expect(PACMAN + "-Qu", "qv-sec 1.0-1 -> 1.0-2\n")
         self.simulation("", "qv-sec 1.0-2\n")
         info = "Name            : qv-sec\nConflicts With  : qv-old%s  None\n                  x\n"
         for relation, count in (("<1.0", 1), ("<=1.0-1", 0), (">2", 1), ("=1.0-1", 0), ("", 0)):
@@ -144,7 +144,7 @@ class Steps(Case):
 
     def test_download_fetches_lists_and_packages_and_compares_the_plan(self) -> None:
         self.fake.expect(PACMAN + "-Sy" + RUN)
-        self.fake.expect(PACMAN + "-Suw" + RUN + " --ignore=qv-x")
+        self.fake.expect(PACMAN + "-Suw" + RUN + " --ignore=qv-x", "Packages (1) qv-sec-1.0-2\n")
         self.simulation("x", "qv-sec 1.0-2\n")
         self.fake.expect(PACMAN + "-Si -- qv-sec", "Name            : qv-sec\n")
         self.manager.download(self.small("qv-sec"), 1300.0)
@@ -152,6 +152,24 @@ class Steps(Case):
         self.simulation("x", "qv-sec 1.0-3\n")
         with self.assertRaisesRegex(base.ManagerError, "repositories have changed"):
             self.manager.download(self.small("qv-sec"), 1300.0)
+
+    def test_a_download_of_another_number_than_planned_is_failed(self) -> None:
+        self.fake.expect(PACMAN + "-Sy" + RUN)
+        for said in (self.recorded("fetched.txt"), ""):
+            self.fake.expect(PACMAN + "-Suw" + RUN + " --ignore=qv-x", said)
+            with self.assertRaisesRegex(base.ManagerError, "(8|no) packages announced, 1 planned"):
+                self.manager.download(self.small("qv-sec"), 1300.0)
+
+    def test_repository_or_package_that_cannot_be_fetched_is_named_with_its_cause(self) -> None:
+        for name, words, said in (
+                ("down.txt", "-Sy --dbpath PRIVATE" + RUN, "'down.db' from 127.0.0.1:9 : "),
+                ("package-missing.txt", "-Suw" + RUN + " --ignore=qv-x", "'qv-lib-2.0-1-any")):
+            self.fake.expect(PACMAN + "-Sy" + RUN)
+            self.fake.expect(PACMAN + words, (1, "", self.recorded(name)))
+            with self.assertRaisesRegex(base.ManagerError, "failed retrieving file " + said):
+                self.manager.refresh(2000.0)
+                self.manager.download(self.small("qv-sec"), 1300.0)
+            self.fake.expect(PACMAN + "-Sy --dbpath PRIVATE" + RUN)
 
     def test_new_keys_are_installed_before_what_they_sign_is_fetched(self) -> None:
         self.fake.expect(PACMAN + "-Sy" + RUN)

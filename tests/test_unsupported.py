@@ -28,6 +28,7 @@ from qualvosec.client.tell import status as views
 from qualvosec.client.tell import statusline
 from qualvosec.helper import config
 from qualvosec.helper import front
+from qualvosec.helper import managers
 from qualvosec.helper import record
 from qualvosec.helper import request
 from qualvosec.helper import transaction
@@ -83,6 +84,28 @@ ROWS = {
                     "installed; yum 3 is not supported", ("usr/bin/yum", "bin/rpm")),
     "Amazon Linux 2": Row('ID="amzn"\nID_LIKE="centos rhel fedora"\n', "dnf5: is not installed; "
                           "dnf: is not installed; yum 3 is not supported", ("usr/bin/yum",)),
+    "CentOS 7 with a dnf of somebody else": Row(
+        'ID="centos"\nVERSION_ID="7"\n', "centos 7: not supported: its package manager is yum 3",
+        ("usr/bin/yum", "usr/bin/dnf", "usr/bin/rpm")),
+    "and that where dnf was asked for": Row(
+        'ID="rhel"\nVERSION_ID="7.9"\n', "rhel 7: not supported: its package manager is yum 3",
+        ("usr/bin/dnf", "usr/bin/rpm"), override="dnf"),
+    "Amazon Linux 2 with a dnf": Row(
+        'ID="amzn"\nID_LIKE="centos rhel fedora"\nVERSION_ID="2"\n',
+        "amzn 2: not supported: its package manager is yum 3", ("usr/bin/dnf", "usr/bin/rpm")),
+    "ChimeraOS": Row("ID=chimeraos\nID_LIKE=arch\n", "chimeraos: not supported: an image-based "
+                     "system (frzr)", ("usr/bin/pacman", "usr/bin/frzr-deploy"), READ_ONLY),
+    "Vanilla OS": Row("ID=debian\n", "debian: not supported: an image-based system (ABRoot)",
+                      ("usr/bin/apt-get", "usr/bin/abroot"), READ_ONLY),
+    "one whose root is read-only, without any mark": Row(
+        "ID=handheld\nID_LIKE=arch\n", "handheld: not supported: " + managers.READ_ONLY,
+        ("usr/bin/pacman",), READ_ONLY),
+    "one whose /usr is read-only": Row(
+        "ID=debian\n", "debian: not supported: " + managers.READ_ONLY, ("usr/bin/apt-get",),
+        "/dev/a / ext4 rw 0 0\n/dev/b /usr erofs ro,relatime 0 0\n"),
+    "Alpine from memory": Row(
+        "ID=alpine\n", "a system that runs from memory: its updates would be lost "
+        "with the next reboot", ("sbin/apk",), "tmpfs / tmpfs rw,relatime 0 0\n"),
     "macOS": Row("", "darwin: not supported: macOS: softwareupdate cannot install updates "
                  "unattended", ("usr/local/sbin/pkg",), uname="Darwin"),
     "Tumbleweed": Row('ID="opensuse-tumbleweed"\nID_LIKE="opensuse suse"\n',
@@ -110,7 +133,8 @@ class Systems(unittest.TestCase):
     def run_of(self, row: Row) -> Record:
         """Let the helper's transaction run on this system; its record as the client reads it."""
         self.write("etc/os-release", row.os_release)
-        self.write("proc/mounts", row.mounts)
+        for name in ("proc/mounts", "proc/1/mounts"):
+            self.write(name, row.mounts)
         for name in row.programs:
             self.write(name, "", 0o755)
         for name in row.marks:
@@ -156,6 +180,16 @@ class Systems(unittest.TestCase):
                 self.assertEqual(views.health_text(shown), "healthy: false\n%s\n" % line)
                 status = statusline.judge(json.loads(views.status(shown)))
                 self.assertEqual((status.code, status.text), (2, line))
+
+    def test_root_that_is_only_read_only_is_served_where_the_administrator_says_so(self) -> None:
+        row = Row("ID=arch\n", "", ("usr/bin/pacman",), READ_ONLY, override="pacman")
+        self.assertNotEqual(self.run_of(row).outcome, "unsupported")
+
+    def test_releases_that_have_dnf_as_their_own_are_served(self) -> None:
+        for text in ("ID=centos\nVERSION_ID=8\n", "ID=amzn\nVERSION_ID=2023\n",
+                     "ID=fedora\nVERSION_ID=7\n", "ID=rhel\n"):
+            row = Row(text, "", ("usr/bin/dnf", "usr/bin/rpm"))
+            self.assertNotEqual(self.run_of(row).outcome, "unsupported", text)
 
     def test_the_same_programs_on_a_writable_root_are_served(self) -> None:
         row = ROWS["Leap, transactional server"]._replace(

@@ -20,6 +20,7 @@ ZYPPER = "/usr/bin/zypper --non-interactive --no-color "
 QUERY = ZYPPER + "--xmlout --no-refresh "
 UPDATE = "update --auto-agree-with-licenses"
 SIMULATE = QUERY + UPDATE + " --dry-run --details"
+VENDOR = SIMULATE.replace(" --dry-run", " --allow-vendor-change --dry-run")
 COMMIT = ZYPPER + "--no-refresh " + UPDATE
 
 
@@ -31,6 +32,7 @@ class FakeZypper(fakemanager.Fake):
         self.locks: List[str] = []
         self.settings: List[str] = []
         self.simulations: Dict[str, Any] = {}
+        self.vendor: Any = ""
 
     def run(self, argv: Any, env: Mapping[str, str], *rest: Any, **named: Any) -> Any:
         """See Fake.run; answers to simulations go by what the file of locks holds."""
@@ -44,6 +46,8 @@ class FakeZypper(fakemanager.Fake):
                 self.locks.append(file.read())
             names = " ".join(line.split()[1] for line in self.locks[-1].splitlines()
                              if line.startswith("solvable_name:"))
+        if " ".join(argv) == VENDOR:
+            self.expect(VENDOR, self.vendor or self.simulations[names])
         if " ".join(argv) == SIMULATE:
             if names not in self.simulations:
                 raise AssertionError("an unexpected simulation without %s" % names)
@@ -135,15 +139,29 @@ class Plans(Case):
         self.fake.expect(QUERY + "locks", self.recorded("locks-slow.txt"))
         for name in ("", "qv-oldname"):
             self.zypp.simulations[name] = self.recorded("kept-name.txt").replace(
-                '<solvable type="package" name="qv-slow"', '<solvable type="x" name="qv-slow"')
+                '<solvable type="package" name="qv-slow"', '<solvable type="x" name="qv-slow"'
+            ).replace('packages-to-change="12"', 'packages-to-change="11"')
         plan = self.manager.plan(base.Selection())
         self.assertEqual(self.why(plan)["qv-slow"], (base.KEPT, "held by the administrator"))
 
     def test_an_unknown_kind_of_change_is_refused(self) -> None:
         self.zypp.simulations[""] = self.recorded("kept-name.txt").replace(
-            "to-install>", "to-change-vendor>")
+            "to-install>", "to-surprise>")
         with self.assertRaisesRegex(base.Refused, "qv-brandnew"):
             self.manager.plan(base.Selection())
+
+    def test_what_another_vendor_offers_is_a_reason_of_its_own(self) -> None:
+        self.fake.expect(RPM, self.recorded("installed.txt")
+                         + "qv-vendor\t0\t1.0\t1\tnoarch\t1\n")
+        self.fake.expect(QUERY + "list-updates -a", self.recorded("vendor-updates.txt"))
+        self.zypp.simulations = {"": self.recorded("vendor.txt")}
+        self.zypp.vendor = self.recorded("vendor-change.txt")
+        plan = self.manager.plan(base.Selection())
+        self.assertEqual((plan.install, self.why(plan)),
+                         ((), {"qv-vendor": (base.KEPT, zypper.VENDOR)}))
+        self.zypp.vendor = (2, "<stream/>", "")
+        plan = self.manager.plan(base.Selection())
+        self.assertEqual(self.why(plan), {"qv-vendor": (base.KEPT, settle.UNSATISFIED)})
 
     def test_nothing_to_do_needs_no_simulation(self) -> None:
         self.fake.expect(QUERY + "list-updates -a", "<stream><update-list/></stream>")
@@ -177,12 +195,39 @@ class Steps(Case):
         self.fake.expect(ZYPPER + "refresh")
         self.manager.refresh(2000.0)
         self.fake.expect(ZYPPER + "refresh", (4, "Problem retrieving files from 'x'.\n", ""))
-        with self.assertRaisesRegex(base.ManagerError, "Problem retrieving files.*exit code 4"):
+        with self.assertRaisesRegex(base.ManagerError, "Problem retrieving files.*exit code 4: "
+                                                       "a repository could not be read"):
             self.manager.refresh(2000.0)
         self.fake.expect(ZYPPER + "refresh", (-15, "", "", True))
         with self.assertRaisesRegex(base.ManagerError, "not finished in time"):
             self.manager.refresh(1005.0)
         self.assertEqual(self.fake.deadlines, [900.0, 900.0, 5.0])
+
+    def test_repository_that_is_down_is_named_and_the_run_is_without_it(self) -> None:
+        self.fake.expect(ZYPPER + "refresh", (4, self.recorded("refresh-some.txt"), ""))
+        with self.assertRaisesRegex(base.Incomplete, "repository updates: Failed to connect to "
+                                    "127.0.0.1 port 9 .*http://127.0.0.1:9/x"):
+            self.manager.refresh(2000.0)
+        self.fake.expect(COMMIT, (106, "", ""))
+        self.manager.commit(base.Plan(), 2000.0)
+        self.fake.expect(ZYPPER + "refresh")
+        self.manager.refresh(2000.0)
+        with self.assertRaisesRegex(base.ManagerError, "106: a repository could not be used"):
+            self.manager.commit(base.Plan(), 2000.0)
+
+    def test_a_refresh_without_any_repository_is_failed_and_names_each(self) -> None:
+        self.fake.expect(ZYPPER + "refresh", (4, self.recorded("refresh-none.txt"), ""))
+        with self.assertRaisesRegex(base.ManagerError, "(?s)127.0.0.1:9/x.*; repository updates: "
+                                    "Specified path '/srv/repo'") as caught:
+            self.manager.refresh(2000.0)
+        self.assertIs(type(caught.exception), base.ManagerError)
+
+    def test_package_that_cannot_be_fetched_is_named(self) -> None:
+        self.fake.expect(COMMIT + " --download-only",
+                         (8, self.recorded("package-missing.txt"), ""))
+        with self.assertRaisesRegex(base.ManagerError, "qv-lib-2.0-1.noarch.rpm' not found on "
+                                    "medium .*exit code 8: a package could not be fetched"):
+            self.manager.download(base.Plan(), 2000.0)
 
     def test_download_ends_with_the_window_and_obeys_the_locks(self) -> None:
         self.fake.expect(COMMIT + " --download-only")

@@ -282,7 +282,10 @@ def _configtest(args: argparse.Namespace) -> int:
     elif not os.access(call.helper_path(), os.X_OK):
         faults.append("%s: is missing or not executable: install it" % call.helper_path())
     elif not faults:
-        faults.extend(_try_helper(argv))
+        reply = _try_helper(argv)
+        faults.extend(_refusal(reply))
+        if reply.experimental:
+            sys.stderr.write("qualvosec: note: %s\n" % safe(reply.experimental, 1000))
     for fault in faults:
         sys.stderr.write("qualvosec: %s: %s\n" % (config.path, safe(fault, 1000)))
     if config.unguarded():
@@ -295,11 +298,14 @@ def _configtest(args: argparse.Namespace) -> int:
     return 2 if faults else 0
 
 
-def _try_helper(argv: Tuple[str, ...]) -> List[str]:
+def _try_helper(argv: Tuple[str, ...]) -> call.Reply:
     """Ask the helper for its status through sudo or doas: proves the whole path."""
     ended = command.run(argv, call.ENV, call.request("status", wait=False), 30.0,
                         MAX_ANSWER)
-    reply = call.read_reply(ended, argv[0])
+    return call.read_reply(ended, argv[0])
+
+
+def _refusal(reply: call.Reply) -> List[str]:
     if reply.status == "ok":
         return ["this host cannot be patched: %s" % reply.reason] if reply.reason else []
     return [reply.reason or reply.status]

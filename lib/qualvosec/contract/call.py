@@ -27,3 +27,4 @@ class Answer(NamedTuple):
     alive: bool = False
     record: object = None
     plan: object = None
+    experimental: str = ""

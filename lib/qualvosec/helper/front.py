@@ -94,7 +94,7 @@ def _status(request: requests.Request, host: Host, config: configs.Config) -> Re
         alive = host.store.alive(host.store.read(), host.world.now(), boot_id)
         if not (alive and request.wait) or host.gone(POLL_S):
             return dict(_told(host.store.read().record, alive),
-                        reason=managers.unserved(config.package_manager, host.world))
+                        **managers.about(config.package_manager, host.world))
 
 
 def _told(record: records.Record, alive: bool) -> Reply:

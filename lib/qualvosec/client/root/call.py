@@ -44,6 +44,7 @@ class Reply(NamedTuple):
     plan: object = None             # as it came
     told: Optional[Told] = None     # the record as it came, with names
     newer: str = ""                 # what in the record this version does not know
+    experimental: str = ""          # how far this system's package manager is tried
 
 
 def helper_path() -> str:
@@ -110,7 +111,8 @@ def read_reply(ended: Result, tool: str) -> Reply:
 
 _OBJECT = shape.check(lambda value: value is None or type(value) is dict, "is not an object")
 _ANSWER = shape.record(Answer, version=VERSION, reason=shape.text(MAX_ANSWER), plan=_OBJECT,
-                       status=shape.word(*STATUSES), record=_OBJECT)
+                       status=shape.word(*STATUSES), record=_OBJECT,
+                       experimental=shape.text(MAX_ANSWER))
 
 
 def _checked(found: object) -> Reply:
@@ -118,7 +120,7 @@ def _checked(found: object) -> Reply:
     answer: Answer = _ANSWER(found, notes)
     told = None if answer.record is None else told_from_json(answer.record, notes)
     return Reply(answer.status, safe(answer.reason), answer.alive, digest(told) if told else None,
-                 answer.plan, told, shape.told(notes))
+                 answer.plan, told, shape.told(notes), safe(answer.experimental))
 
 
 def _silence(ended: Result, tool: str) -> str:

@@ -10,9 +10,11 @@ would cost every run time and memory. Facts: os-release(5), uname(1).
 
 import importlib
 import os
+import re
 from typing import Dict
 from typing import List
 from typing import NamedTuple
+from typing import Sequence
 from typing import Tuple
 from typing import cast
 
@@ -27,6 +29,7 @@ class Kind(NamedTuple):
     name: str
     systems: Tuple[str, ...]
     program: str
+    tried: bool = True  # for real: see docs/package-managers.md
 
     def make(self, world: base.World) -> base.Manager:
         """Return the adapter."""
@@ -42,10 +45,10 @@ KINDS: Dict[str, Kind] = {
     "zypper": Kind("zypper", "Zypper", ("suse", "opensuse", "opensuse-leap", "sles"), "zypper"),
     "apk": Kind("apk", "Apk", ("alpine",), "apk"),
     "pacman": Kind("pacman", "Pacman", ("arch", "manjaro"), "pacman"),
-    "pkg": Kind("pkg", "Pkg", ("freebsd",), "pkg"),
-    "openbsd": Kind("openbsd", "OpenBsd", ("openbsd",), "pkg_add"),
-    "pkgin": Kind("pkgin", "Pkgin", ("netbsd",), "pkgin"),
-    "dragonfly": Kind("pkg", "DragonFly", ("dragonfly",), "pkg"),
+    "pkg": Kind("pkg", "Pkg", ("freebsd",), "pkg", False),
+    "openbsd": Kind("openbsd", "OpenBsd", ("openbsd",), "pkg_add", False),
+    "pkgin": Kind("pkgin", "Pkgin", ("netbsd",), "pkgin", False),
+    "dragonfly": Kind("pkg", "DragonFly", ("dragonfly",), "pkg", False),
 }
 # What is known and not served, and why: said instead of "no package manager".
 UNSERVED = {
@@ -61,12 +64,26 @@ UNSERVED = {
     "steamos": "packages come as one image",
     "nixos": "packages come from one configuration, not one by one",
 }
+EXPERIMENTAL = ("%s: experimental: tried against recorded answers of the real programs, not on "
+                "such a system")
 IMAGE_MARK = "run/ostree-booted"
 IMAGE_BASED = "an image-based system (ostree, bootc)"
 # What tells such a system where its root is read-only; elsewhere it may just be installed.
 IMAGE_PROGRAMS = (("usr/sbin/transactional-update",
                    "a transactional system (transactional-update)"),
-                  ("usr/bin/bootc", IMAGE_BASED), ("usr/bin/rpm-ostree", IMAGE_BASED))
+                  ("usr/bin/bootc", IMAGE_BASED), ("usr/bin/rpm-ostree", IMAGE_BASED),
+                  ("usr/bin/abroot", "an image-based system (ABRoot)"),
+                  ("usr/bin/frzr-deploy", "an image-based system (frzr)"))
+READ_ONLY = ("/ or /usr is mounted read-only: packages come as one image, or a disk has failed; "
+             "where neither is so, set package_manager in helper.conf")
+# On these dnf is a guest, whatever installed it: ID, the first release that has it as its own.
+YUM_3 = {"centos": 8, "rhel": 8, "ol": 8, "scientific": 8, "cloudlinux": 8, "amzn": 2022}
+
+
+def _release(text: str) -> int:
+    """Return the first number of VERSION_ID, 0 if there is none."""
+    found = re.search(r"(?m)^VERSION_ID=[\"']?([0-9]{1,9})", text)
+    return int(found.group(1)) if found else 0
 
 
 def parse_os_release(text: str) -> List[str]:
@@ -87,8 +104,14 @@ def choose(os_release: str, uname: str, override: str, world: base.World) -> bas
     image = _image(world.root)
     if image:
         raise base.Unsupported("%s: not supported: %s" % (own, image))
+    if 0 < _release(os_release) < YUM_3.get(own, 0):
+        raise base.Unsupported("%s %d: not supported: its package manager is yum 3"
+                               % (own, _release(os_release)))
     if override != "auto":
         return _first([override], world)
+    # As the first process sees it: a daemon in a sandbox sees another root.
+    if _read_only(world.root, "proc/1/mounts", ("/", "/usr")):
+        raise base.Unsupported("%s: not supported: %s" % (own, READ_ONLY))
     for system in systems:
         if system in UNSERVED:
             raise base.Unsupported("%s: not supported: %s" % (own, UNSERVED[system]))
@@ -105,18 +128,19 @@ def _image(root: str) -> str:
         return IMAGE_BASED
     kinds = [what for program, what in IMAGE_PROGRAMS
              if os.path.exists(os.path.join(root, program))]
-    return kinds[0] if kinds and _read_only_root(root) else ""
+    return kinds[0] if kinds and _read_only(root, "proc/mounts", ("/",)) else ""
 
 
-def _read_only_root(root: str) -> bool:
-    """Say whether the root directory is mounted read-only, see proc(5)."""
+def _read_only(root: str, mounts: str, places: Sequence[str]) -> bool:
+    """Say whether one of the directories is mounted read-only, see proc(5)."""
     try:
-        with open(os.path.join(root, "proc/mounts"), encoding="utf-8", errors="replace") as file:
+        with open(os.path.join(root, mounts), encoding="utf-8", errors="replace") as file:
             rows = [line.split() for line in file]
     except OSError:
         return False
-    options = [row[3].split(",") for row in rows if len(row) > 3 and row[1] == "/"]
-    return bool(options) and "ro" in options[-1]
+    # What is mounted last over a place counts.
+    last = {row[1]: row[3].split(",") for row in rows if len(row) > 3}
+    return any("ro" in last.get(place, ()) for place in places)
 
 
 def _first(family: List[str], world: base.World) -> base.Manager:
@@ -126,9 +150,11 @@ def _first(family: List[str], world: base.World) -> base.Manager:
         manager = KINDS[name].make(world)
         try:
             manager.program(KINDS[name].program)
-            return manager
         except base.Unsupported as error:
             missing.append(str(error))
+            continue
+        manager.fits()
+        return manager
     if "dnf" in family and os.path.exists(os.path.join(world.root, "usr/bin/yum")):
         missing.append("yum 3 is not supported")
     raise base.Unsupported("; ".join(missing))
@@ -145,10 +171,12 @@ def of_this_system(override: str, world: base.World) -> base.Manager:
     return choose(os_release, os.uname().sysname, override, world)
 
 
-def unserved(override: str, world: base.World) -> str:
-    """Return why nothing can be installed on the system below world.root, "" if something can."""
+def about(override: str, world: base.World) -> Dict[str, str]:
+    """Say why nothing can be installed on the system below world.root, or how far that is tried."""
     try:
-        of_this_system(override, world)
+        manager = of_this_system(override, world)
     except base.Unsupported as error:
-        return str(error)
-    return ""
+        return {"reason": str(error)}
+    if KINDS[manager.name].tried:
+        return {"reason": ""}
+    return {"reason": "", "experimental": EXPERIMENTAL % manager.name}

@@ -117,7 +117,6 @@ class Apk(base.Manager):
 
     def plan(self, selection: base.Selection, detail: bool = False) -> base.Plan:
         """See base.Manager."""
-        self._not_from_memory()
         installed = self.installed()
         updates = text.parse_older(self._query(["version", "-l", "<"]))
         everything = self._without(len(installed), set())
@@ -129,7 +128,8 @@ class Apk(base.Manager):
         return settle.plan(self.name, selection, found, lambda excluded: self._simulate(
             set(updates), len(installed), excluded, everything))
 
-    def _not_from_memory(self) -> None:
+    def fits(self) -> None:
+        """See base.Manager."""
         try:
             with open(self.path("/proc/mounts"), encoding="utf-8", errors="replace") as file:
                 rows = [line.split() for line in file]

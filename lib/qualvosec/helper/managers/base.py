@@ -205,6 +205,9 @@ class Manager:
         self.selection = Selection()
         self.replaced: Set[str] = set()
 
+    def fits(self) -> None:
+        """Raise Unsupported where this system would not keep what is installed."""
+
     def busy(self) -> str:
         """Say who holds the package manager, empty when nobody does."""
         raise NotImplementedError

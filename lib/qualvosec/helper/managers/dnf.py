@@ -4,7 +4,9 @@
 Packages are left out by `--exclude=NAME` options that live as long as one command; the
 run is always `upgrade` without names, so it installs nothing that was not a dependency and
 never downgrades. `best=False` keeps one conflict from stopping everything. What would
-replace an installed package by another one is left out, too. After the download
+replace an installed package by another one is left out, too. The oldest kernel may leave for
+a new one (installonly_limit), with the modules that akmods has built for it; what else would go
+with it keeps it. A repository that is down is disabled for one run. After the download
 nothing touches the network (-C). Facts: dnf(8), dnf5(8), dnf.conf(5).
 """
 
@@ -35,6 +37,9 @@ TRANSACTION_LOCK = "/run/dnf/rpmtransaction.lock"
 SYSTEM_LOCKS = ("/var/lib/dnf/system-repo.lock", "/usr/lib/sysimage/libdnf5/system-repo.lock")
 VERSION_LOCKS = "/etc/dnf/plugins/versionlock.list"
 EVERY_REPOSITORY = "--setopt=*.skip_if_unavailable=0"
+# dnf5 too: `color=always` in dnf.conf colours also what goes into a pipe.
+PLAIN = "--setopt=color=never"
+KEEP_KERNELS = "--setopt=installonly_limit=0"
 _FIELDS = "%{name} %{epoch} %{version} %{release} %{arch} %{repoid}"
 _LOCKED = re.compile(r"already locked by|Waiting for process with pid|Waiting for a lock"
                      r"|transaction lock on|Failed to obtain .*lock", re.I)
@@ -50,6 +55,15 @@ class Dnf(rpm.RpmManager):
     bounded: Tuple[str, ...] = ("--setopt=exit_on_lock=True",)
     pid_files: Tuple[str, ...] = PID_FILES
     record_locks: Tuple[str, ...] = rpm.LOCKS
+
+    def __init__(self, world: base.World) -> None:
+        super().__init__(world)
+        self._down: List[str] = []    # repositories that this run does without
+        self._kernels: List[str] = []  # the option that keeps all kernels, if need be
+
+    def _argv(self, *words: str) -> List[str]:
+        return ([self.program(self.name), PLAIN] + ["--disablerepo=" + name for name in self._down]
+                + list(words))
 
     def busy(self) -> str:
         """See base.Manager."""
@@ -71,17 +85,32 @@ class Dnf(rpm.RpmManager):
 
     def recover(self, until: float) -> None:
         """See base.Manager; dnf reinstalls the newer version, which must be in a repository."""
-        argv = [self.program(self.name), "-y"] + list(self.bounded)
-        self._commit(argv + ["remove", "--duplicates"])
+        self._commit(self._argv("-y", *self.bounded) + ["remove", "--duplicates"])
         left = self.broken()
         if left:
             raise base.ManagerError("cannot be repaired: %s" % left)
 
     def refresh(self, until: float) -> None:
-        """See base.Manager; repositories may be marked as dispensable, here none is."""
-        argv = [self.program(self.name), "-q", "-y", EVERY_REPOSITORY, "makecache", "--refresh"]
+        """See base.Manager; repositories may be marked as dispensable, here none is.
+
+        Both give up at the first that is down: the next try is without it.
+        """
+        self._down, told = [], []
         end = min(until, self.world.now() + REFRESH_S)
-        self._checked(self.call(argv, system.ENVIRONMENT, end), "makecache")
+        while True:
+            argv = self._argv("-y", EVERY_REPOSITORY, "makecache", "--refresh")
+            answer = self.call(argv, system.ENVIRONMENT, end)
+            name, why = text.parse_unavailable(answer.text)
+            if answer.code == 0 or answer.timed_out or not name or name in self._down:
+                break
+            told.append(why)
+            enabled = text.parse_repositories(self._query(["repolist", "--enabled"]))
+            if name not in enabled or enabled == {name}:
+                raise base.ManagerError("%s makecache: %s" % (self.name, "; ".join(told)))
+            self._down.append(name)
+        self._checked(answer, "makecache")
+        if told:
+            raise base.Incomplete("%s makecache: %s" % (self.name, "; ".join(told)))
 
     def plan(self, selection: base.Selection, detail: bool = False) -> base.Plan:
         """See base.Manager."""
@@ -114,14 +143,18 @@ class Dnf(rpm.RpmManager):
 
     def _simulate(self, excluded: Set[str], installed: Dict[str, str],
                   own: str) -> settle.Simulation:
-        argv = [self.program(self.name), "-C", "--assumeno"] + _choice(excluded) + ["upgrade"]
-        answer = self.call(argv, system.ENVIRONMENT, self.world.now() + QUERY_S)
-        aborted = answer.code == 1 and _ASKED in answer.text
-        if answer.timed_out or (answer.code != 0 and not aborted):
-            self._checked(answer, "upgrade")
-        if answer.code == 0 and _NOTHING not in answer.text:
-            raise base.ManagerError("%s: a simulation that was not asked about" % self.name)
-        table = text.parse_table(answer.out)
+        self._kernels, self.replaced = [], set()
+        table = self._table(excluded)
+        # Of a kernel the oldest goes when a new one comes: the package stays.
+        removed = table.removed()
+        if text.modules(table) == removed:
+            self.replaced = {rpm.key(item.name, item.arch, own) for item in table.outgoing
+                             if item.name in removed}
+            removed = []
+        elif len(removed) < len(table.outgoing):
+            self._kernels = [KEEP_KERNELS]
+            table = self._table(excluded)
+            removed = table.removed()
         install, needs = [], {}
         coming = {item.name for item in table.incoming}
         for item in table.incoming:
@@ -130,32 +163,44 @@ class Dnf(rpm.RpmManager):
             gone = sorted(set(item.replaces) - coming)
             if gone:
                 needs[name] = "needs the removal of %s" % settle.some(gone)
-        # Of a kernel the oldest goes when a new one comes: the package stays.
-        removed = [item.name for item in table.outgoing if item.name not in coming]
         if needs:
             removed = []
         why = {name: why for name, why in table.skipped.items() if name in installed}
         return settle.Simulation(tuple(install), tuple(removed), needs, why)
 
+    def _table(self, excluded: Collection[str]) -> text.Table:
+        argv = self._argv("-C", "--assumeno") + self._choice(excluded) + ["upgrade"]
+        answer = self.call(argv, system.ENVIRONMENT, self.world.now() + QUERY_S)
+        aborted = answer.code == 1 and _ASKED in answer.text
+        if answer.timed_out or (answer.code != 0 and not aborted):
+            self._checked(answer, "upgrade")
+        if answer.code == 0 and _NOTHING not in answer.text:
+            raise base.ManagerError("%s: a simulation that was not asked about" % self.name)
+        return text.parse_table(answer.out, self.name, aborted)
+
+    def _choice(self, excluded: Collection[str]) -> List[str]:
+        return ["--setopt=best=False"] + self._kernels + [
+            "--exclude=" + rpm.argument(name) for name in sorted(excluded)]
+
     def download(self, plan: base.Plan, until: float) -> None:
         """See base.Manager; with the lists of the simulation, whatever their age."""
-        argv = [self.program(self.name), "-y", "--setopt=*.metadata_expire=-1"]
-        argv += list(self.bounded) + _choice(plan.excluded) + ["upgrade", "--downloadonly"]
+        argv = self._argv("-y", "--setopt=*.metadata_expire=-1", *self.bounded)
+        argv += self._choice(plan.excluded) + ["upgrade", "--downloadonly"]
         self._checked(self.call(argv, system.ENVIRONMENT, until), "download")
 
     def commit(self, plan: base.Plan, until: float) -> None:
         """See base.Manager."""
         self.unlocked(until)
-        argv = [self.program(self.name), "-y", "-C"] + list(self.bounded)
-        self._commit(argv + _choice(plan.excluded) + ["upgrade"])
+        argv = self._argv("-y", "-C", *self.bounded)
+        self._commit(argv + self._choice(plan.excluded) + ["upgrade"])
 
     def _commit(self, argv: List[str]) -> None:
         """Run what changes the system: no deadline, never signalled, output to the log."""
         self._checked(self.call(argv, system.ENVIRONMENT, logged=True), argv[-1])
 
     def _query(self, words: Sequence[str]) -> str:
-        argv = [self.program(self.name), "-q", "-C"] + list(words)
-        answer = self.call(argv, system.ENVIRONMENT, self.world.now() + QUERY_S)
+        answer = self.call(self._argv("-q", "-C", *words), system.ENVIRONMENT,
+                           self.world.now() + QUERY_S)
         return self._checked(answer, words[0].lstrip("-")).out
 
     def _upgrades(self, options: List[str]) -> List[text.Item]:
@@ -207,11 +252,6 @@ class Dnf5(Dnf):
 
     def _advisories(self, options: List[str]) -> List[text.Item]:
         return text.parse_advisories(self._query(["advisory", "list"] + options + ["--json"]))
-
-
-def _choice(excluded: Collection[str]) -> List[str]:
-    return ["--setopt=best=False"] + ["--exclude=" + rpm.argument(name)
-                                      for name in sorted(excluded)]
 
 
 def _updates(items: List[text.Item], installed: Dict[str, str],

@@ -37,6 +37,7 @@ _NAME = re.compile(r"[a-z0-9@_+][a-z0-9@._+-]{0,127}")
 _UPDATE = re.compile(r"(\S+) (\S+) -> (\S+)( \[ignored\])?")
 _UNMET = re.compile(r"unable to satisfy dependency '([^']+)' required by (\S+)")
 _BREAKS = re.compile(r"installing (\S+) \([^)]*\) breaks dependency '[^']+' required by (\S+)")
+_PACKAGES = re.compile(r"(?m)^Packages \(([0-9]+)\) ")
 _RELATION = re.compile(r"([^<>=\s]+)(?:(<=|>=|=|<|>)(\S+))?")
 # What pacman -Qu says, with the code of "nothing is pending", where it cannot know.
 _FAULT = re.compile(r"(?m)^(?:error: |warning: database file for )")
@@ -139,10 +140,18 @@ class Pacman(base.Manager):
                        for row in rows if row}
             held = [row.group(1) for row in rows if row and row.group(4)]
             found = settle.Pending(updates, installed, held=held)
-            return settle.plan(self.name, selection, found,
-                               lambda excluded: self._simulate(excluded, installed))
+            return settle.plan(self.name, selection, found, lambda excluded: self._compared(
+                self._simulate(excluded, installed), set(updates) - set(held) - excluded))
         finally:
             self._forget()
+
+    def _compared(self, found: settle.Simulation, pending: Set[str]) -> settle.Simulation:
+        """Return it; raises ManagerError where -Su and -Qu do not name the same updates."""
+        coming = {package.name for package in found.install if package.old}
+        if not found.needs and coming != pending:
+            raise base.ManagerError("pacman: %d updates announced, %d would be installed: %s" % (
+                len(pending), len(coming), settle.some(coming ^ pending)))
+        return found
 
     def _simulate(self, excluded: Set[str], installed: Mapping[str, str]) -> settle.Simulation:
         argv = self._argv(["-Su", "--print", "--print-format", "%n %v"] + self._database()
@@ -190,7 +199,11 @@ class Pacman(base.Manager):
         self._checked(self.call(argv, system.ENVIRONMENT, until), "pacman -Sy")
         if not any(package.name == KEYRING and package.old for package in plan.install):
             argv = self._argv(["-Suw"] + list(_RUN) + _ignore(plan.excluded))
-            self._checked(self.call(argv, system.ENVIRONMENT, until), "pacman -Suw")
+            answer = self._checked(self.call(argv, system.ENVIRONMENT, until), "pacman -Suw")
+            said = _PACKAGES.findall(answer.out)
+            if said != [str(len(plan.install))]:
+                raise base.ManagerError("pacman -Suw: %s packages announced, %d planned" % (
+                    said[0] if said else "no", len(plan.install)))
         again = self._simulate(set(plan.excluded), self.installed())
         if again.needs or sorted(p[:3] for p in again.install) != sorted(
                 p[:3] for p in plan.install):

@@ -25,9 +25,10 @@ QUERY = "%{NAME}\\t%{EPOCHNUM}\\t%{VERSION}\\t%{RELEASE}\\t%{ARCH}\\t%{INSTALLTI
 QUERY_S = 120
 LOCKS = ("/var/lib/rpm/.rpm.lock", "/usr/lib/sysimage/rpm/.rpm.lock")
 # What a restart of services does not renew: needs-restarting's list and the kernels' names.
-CORE = ("glibc", "linux-firmware", "systemd", "dbus", "dbus-broker", "dbus-daemon", "dbus-1")
-KERNEL = re.compile(r"kernel(-core|-rt|-rt-core|-uek|-uek-core|-default|-64k|-64k-core"
-                    r"|-lt|-ml|[0-9][0-9.]*)?")
+CORE = ("glibc", "linux-firmware", "microcode_ctl", "systemd", "udev", "dbus", "dbus-broker",
+        "dbus-daemon", "dbus-1", "ucode-intel", "ucode-amd")
+KERNEL = re.compile(r"kernel(-(rt|uek|default|64k|rt-64k|lt|ml|PAE|smp|xen|azure|preempt)"
+                    r"|-uek64k|[0-9][0-9.]*)?(-core)?")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,127}(:[a-z0-9_]{2,16})?")
 _PART = re.compile(r"[0-9]+|[A-Za-z]+|~|\^")
 
@@ -196,7 +197,10 @@ def failure(output: str) -> str:
     if clash:
         return ("file %s of %s is in another package, too" % clash.groups())[:300]
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    for line in lines:
+    for place, line in enumerate(lines):
         if re.match(r"(?i)error\b|failed\b|problem\b", line):
-            return line[:300]
+            # What stands alone is a heading: the cause is in the next line.
+            more = lines[place + 1:place + 2] if line.endswith(":") or line.startswith(
+                "Failed to download packages") else []
+            return " ".join([line] + more)[:300]
     return lines[-1][:300] if lines else "no output"

@@ -33,10 +33,17 @@ REFRESH_S = 900
 QUERY_S = 300
 PID_FILES = ("/run/zypp.pid", "/var/run/zypp.pid")
 LOCKED, REBOOT, AGAIN, SKIPPED, SCRIPT = 7, 102, 103, 106, 107
-CODES = {4: "the dependencies cannot be resolved", 6: "no repositories are defined",
-         8: "a package could not be installed", 104: "a package is not known",
+CODES = {6: "no repositories are defined", 104: "a package is not known",
          105: "ended by a signal", SKIPPED: "a repository could not be used",
          SCRIPT: "a script of a package failed"}
+# What the library below zypper reports means another thing with each command.
+COMMANDS = {("update --dry-run", 4): "the dependencies cannot be resolved",
+            ("update", 4): "the dependencies cannot be resolved",
+            ("refresh", 4): "a repository could not be read",
+            ("download", 4): "the dependencies cannot be resolved",
+            ("download", 8): "a package could not be fetched",
+            ("update", 8): "a package could not be installed"}
+VENDOR = "comes from another vendor now, and zypper does not change vendors by itself"
 _GLOBAL = ("--non-interactive", "--no-color")
 _UPDATE = ("update", "--auto-agree-with-licenses")
 _MULTIVERSION = re.compile(r"kernel|gpg-pubkey|.*-kmp-")
@@ -47,6 +54,10 @@ class Zypper(rpm.RpmManager):
     """zypper for systems whose root is writable; see managers/__init__.py for the others."""
 
     name = "zypper"
+
+    def __init__(self, world: base.World) -> None:
+        super().__init__(world)
+        self._skipped: Collection[int] = ()  # where this run does without a repository
 
     def busy(self) -> str:
         """See base.Manager."""
@@ -89,7 +100,15 @@ class Zypper(rpm.RpmManager):
     def refresh(self, until: float) -> None:
         """See base.Manager; a key that is not known yet makes it fail, never a question."""
         end = min(until, self.world.now() + REFRESH_S)
-        self._checked(self.call(self._argv(["refresh"]), system.ENVIRONMENT, end), "refresh")
+        self._skipped = ()
+        answer = self.call(self._argv(["refresh"]), system.ENVIRONMENT, end)
+        down = text.parse_unavailable(answer.text)
+        if down and answer.code != LOCKED and not answer.timed_out:
+            if text.SOME not in answer.text:
+                raise base.ManagerError("zypper refresh: %s" % down)
+            self._skipped = (SKIPPED,)
+            raise base.Incomplete("zypper refresh: %s" % down)
+        self._checked(answer, "refresh")
 
     def plan(self, selection: base.Selection, detail: bool = False) -> base.Plan:
         """See base.Manager."""
@@ -108,7 +127,8 @@ class Zypper(rpm.RpmManager):
         held = [name for name in updates
                 if any(matches(pattern, name.partition(":")[0]) for pattern in patterns)]
         return self.settled(selection, settle.Pending(updates, installed, known, held, own=own),
-                            lambda excluded: self._simulate(excluded, installed, own))
+                            lambda excluded: self._simulate(
+                                excluded, installed, own, set(updates) - set(held)))
 
     def _mark_security(self, updates: Dict[str, base.Package], own: str) -> bool:
         """Mark what a needed security patch wants; say whether there are patches at all."""
@@ -126,14 +146,17 @@ class Zypper(rpm.RpmManager):
                     updates[key] = updates[key]._replace(security=True)
         return True
 
-    def _simulate(self, excluded: Set[str], installed: Mapping[str, str],
-                  own: str) -> settle.Simulation:
+    def _dry_run(self, excluded: Set[str], *options: str) -> text.Summary:
         with self._settings(excluded) as environment:
-            argv = self._argv(["--xmlout", "--no-refresh"] + list(_UPDATE)
+            argv = self._argv(["--xmlout", "--no-refresh"] + list(_UPDATE) + list(options)
                               + ["--dry-run", "--details"])
             answer = self.call(argv, environment, self.world.now() + QUERY_S)
-        self._checked(answer, "update --dry-run", (0, REBOOT, AGAIN))
-        summary = text.parse_summary(answer.out)
+        return text.parse_summary(
+            self._checked(answer, "update --dry-run", (0, REBOOT, AGAIN)).out)
+
+    def _simulate(self, excluded: Set[str], installed: Mapping[str, str], own: str,
+                  wanted: Set[str]) -> settle.Simulation:
+        summary = self._dry_run(excluded)
         coming = {item.name for item in summary.incoming}
         install = []
         for item in summary.incoming:
@@ -143,7 +166,14 @@ class Zypper(rpm.RpmManager):
                    if item.name not in coming]
         needs = {name: "would be removed by an update" for name in removed
                  if name in installed and name not in excluded}
-        return settle.Simulation(tuple(install), () if needs else tuple(removed), needs)
+        why = {}
+        if wanted - excluded - {package.name for package in install}:
+            try:
+                other = self._dry_run(excluded, "--allow-vendor-change").vendor
+            except base.ManagerError:
+                other = ()  # Only a reason is lost: old versions do not know the option.
+            why = {rpm.key(item.name, item.arch, own): VENDOR for item in other}
+        return settle.Simulation(tuple(install), () if needs else tuple(removed), needs, why)
 
     def download(self, plan: base.Plan, until: float) -> None:
         """See base.Manager."""
@@ -231,9 +261,9 @@ class Zypper(rpm.RpmManager):
         if answer.timed_out:
             raise base.ManagerError("zypper %s: was not finished in time and ended" % what)
         if answer.code == LOCKED:
-            raise base.Locked("zypper %s: %s" % (what, rpm.failure(text.messages(answer.text))))
-        if answer.code not in good:
-            why = CODES.get(answer.code, "")
+            raise base.Locked("zypper %s: %s" % (what, text.failure(answer.text)))
+        if answer.code not in good and answer.code not in self._skipped:
+            why = COMMANDS.get((what, answer.code), CODES.get(answer.code, ""))
             raise base.ManagerError("zypper %s: %s (exit code %d%s)" % (
-                what, rpm.failure(text.messages(answer.text)), answer.code, why and ": " + why))
+                what, text.failure(answer.text), answer.code, why and ": " + why))
         return answer
