@@ -137,13 +137,13 @@ class Conversations(Case):
 
     def test_status_says_which_package_managers_were_never_run_for_real(self) -> None:
         os.makedirs(os.path.join(self.folder, "usr/sbin"))
-        self.write("usr/sbin/pkg", "", 0o755)
+        self.write("usr/sbin/pkg_add", "", 0o755)
         named = os.uname()
         with mock.patch.object(os, "uname") as uname:
-            uname.return_value = os.uname_result(("FreeBSD",) + tuple(named)[1:])
+            uname.return_value = os.uname_result(("OpenBSD",) + tuple(named)[1:])
             said = self.ask(STATUS)
         self.assertEqual((said["status"], said["reason"]), ("ok", ""))
-        self.assertIn("pkg: experimental: tried against recorded answers", said["experimental"])
+        self.assertIn("openbsd: experimental: tried against recorded answers", said["experimental"])
 
     def test_a_run_that_never_ended_is_failed_and_its_record_shows_it(self) -> None:
         def launch() -> str:
