@@ -15,6 +15,7 @@ from typing import List
 from typing import Optional
 from typing import Tuple
 
+from qualvosec.client.config import ConfigError
 from qualvosec.client.tell import health
 from qualvosec.client.tell.status import Snapshot
 from qualvosec.manifest import policy as policies
@@ -246,7 +247,7 @@ class Answers(unittest.TestCase):
     def test_listener_on_ipv6_answers(self) -> None:
         try:
             loop = Loop(listener="::1")
-        except health.HealthError as error:
+        except ConfigError as error:
             self.skipTest("no IPv6 here: %s" % error)
         with loop:
             self.assertEqual(loop.ask(get("/health", "[::1]:8037"))[0], 200)
@@ -254,7 +255,7 @@ class Answers(unittest.TestCase):
     def test_listener_on_all_ipv6_addresses_serves_ipv4_where_the_system_can(self) -> None:
         try:
             loop = Loop(listener="::")
-        except health.HealthError as error:
+        except ConfigError as error:
             self.skipTest("no IPv6 here: %s" % error)
         with loop:
             only_v6 = loop.health._sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
@@ -266,7 +267,7 @@ class Answers(unittest.TestCase):
     def test_address_in_use_is_one_clear_line(self) -> None:
         with Loop() as loop, selectors.DefaultSelector() as selector:
             second = health.Health("127.0.0.1", loop.health.port, (), lambda: GOOD, selector)
-            with self.assertRaises(health.HealthError) as caught:
+            with self.assertRaises(ConfigError) as caught:
                 second.register()
             second.close()
         self.assertRegex(str(caught.exception), r"^monitoring_listener 127\.0\.0\.1, "

@@ -178,7 +178,7 @@ class Daemon:
             if config.monitoring_packages else None)
         try:
             listener.register()
-        except health.HealthError as error:
+        except ConfigError as error:
             self._engine.unheard = "%s" % error
             self._listen_again = time.monotonic() + LONGEST_WAIT_S
             if self._engine.unheard != before:

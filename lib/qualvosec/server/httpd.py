@@ -51,16 +51,8 @@ class Limits(NamedTuple):
 LIMITS = Limits()
 
 
-class _HeadTooLarge(Exception):
-    """The head of a request is larger than any honest client's."""
-
-
-class _Changed(Exception):
-    """The file is no longer the one whose size and validators were sent."""
-
-
 class _Reader(io.RawIOBase):
-    """A socket's input that ends in time (socket.timeout) and in size (_HeadTooLarge)."""
+    """A socket's input that ends in time (socket.timeout) and in size (Refusal)."""
 
     def __init__(self, connection: socket.socket, end: float, limit: int) -> None:
         super().__init__()
@@ -74,7 +66,7 @@ class _Reader(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         if self._left <= 0:
-            raise _HeadTooLarge
+            raise static.Refusal(431, "the head is larger than any honest client's")
         _bound(self._connection, self._end)
         view = memoryview(buffer)[:self._left]
         count = self._connection.recv_into(view)
@@ -247,9 +239,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if self._reader.received:
                 self.send_error(408)
             return
-        except _HeadTooLarge:
+        except static.Refusal as refusal:
             self._unread = True
-            self.send_error(431)
+            self.send_error(refusal.status)
             return
         if understood:
             self._answer()
@@ -273,16 +265,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         try:
             self._send(found)
-        except (_Changed, OSError) as error:
+        except OSError as error:
             self._cut(error)
         finally:
             os.close(found.fd)
 
-    def _cut(self, error: Exception) -> None:
+    def _cut(self, error: OSError) -> None:
         """The length was promised already: only a broken connection can say that this failed."""
-        reason = "changed while it was sent" if isinstance(error, _Changed) else str(error)
         log.warning("reply cut", file=self.path, client=self._client(), sent=self._sent,
-                    reason=reason)
+                    reason=error)
 
     def _send(self, found: static.Resource) -> None:
         modified = min(found.modified_ns // 10 ** 9, int(self.server.now()))
@@ -305,7 +296,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             piece = os.read(found.fd, min(PIECE_BYTES, left))
             left -= len(piece)
             if not piece or (not left and static.etag_of(os.fstat(found.fd)) != found.etag):
-                raise _Changed
+                raise OSError("changed while it was sent")
             self.wfile.write(piece)
             self._sent += len(piece)
 

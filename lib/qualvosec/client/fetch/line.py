@@ -33,7 +33,7 @@ MAX_RETRY_AFTER_S = 6 * 3600
 
 
 class FetchError(ValueError):
-    """A line of the other side is not what was agreed; the text is one line."""
+    """The manifest could not be had, or not as was agreed; the text is one line."""
 
 
 class FetchRequest(NamedTuple):

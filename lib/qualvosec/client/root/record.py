@@ -27,7 +27,7 @@ MAX_INSTANT = 1 << 53
 
 
 class RootError(ValueError):
-    """A value is not a record of the helper; the text names the key."""
+    """Root cannot be asked, or what it answers cannot be used; the text is one line."""
 
 
 class Past(NamedTuple):

@@ -21,6 +21,7 @@ from typing import Optional
 from typing import Set
 
 from qualvosec import log
+from qualvosec.client.config import ConfigError
 from qualvosec.client.tell import status as views
 from qualvosec.client.tell.status import Snapshot
 
@@ -38,10 +39,6 @@ _TEXT = "text/plain; charset=utf-8"
 _REASONS = {200: "OK", 400: "Bad Request", 403: "Forbidden", 404: "Not Found",
             405: "Method Not Allowed", 431: "Request Header Fields Too Large",
             500: "Internal Server Error", 503: "Service Unavailable"}
-
-
-class HealthError(Exception):
-    """The listener cannot be opened; the text is one line: address, what is wrong, what to do."""
 
 
 class Ask(NamedTuple):
@@ -186,7 +183,7 @@ class Health:
     def register(self) -> None:
         """Listen; events then come to handle() with this object as their data.
 
-        Port 0 takes a free one and stores it in `port`. Raises HealthError.
+        Port 0 takes a free one and stores it in `port`. Raises ConfigError.
         """
         family = socket.AF_INET6 if ":" in self.listener else socket.AF_INET
         try:
@@ -207,8 +204,8 @@ class Health:
             raise self._cannot(error)
         self._sock = sock
 
-    def _cannot(self, error: OSError) -> HealthError:
-        return HealthError("monitoring_listener %s, monitoring_port %d: cannot listen (%s): choose "
+    def _cannot(self, error: OSError) -> ConfigError:
+        return ConfigError("monitoring_listener %s, monitoring_port %d: cannot listen (%s): choose "
                            "an address of this host and a free port"
                            % (self.listener, self.port, (error.strerror or str(error)).lower()))
 
