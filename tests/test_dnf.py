@@ -4,12 +4,14 @@
 import os
 import subprocess
 import sys
+import unittest
 from typing import List
 from typing import Tuple
 
 from qualvosec.helper.managers import base
 from qualvosec.helper.managers import dnf
 from qualvosec.helper.managers import dnf_text
+from qualvosec.helper.managers import rpm
 from qualvosec.helper.managers import settle
 
 from tests import fakemanager
@@ -313,6 +315,24 @@ class Steps:
         self.fake.expect(RPM, rows % 6000)
         self.assertEqual(self.manager.reboot_reasons(),
                          ["glibc 2.34-1 was installed since boot"])
+
+
+class RebootList(unittest.TestCase):
+    def test_kernels_of_every_kind_are_kernels_and_what_lies_beside_them_is_not(self) -> None:
+        for name in ("kernel", "kernel-core", "kernel-rt", "kernel-rt-core", "kernel-rt-64k",
+                     "kernel-rt-64k-core", "kernel-64k", "kernel-64k-core", "kernel-uek",
+                     "kernel-uek-core", "kernel-uek64k", "kernel-uek64k-core", "kernel-default",
+                     "kernel-azure", "kernel-lt", "kernel-ml", "kernel6.12"):
+            self.assertTrue(rpm.KERNEL.fullmatch(name), name)
+        for name in ("kernel-headers", "kernel-devel", "kernel-tools", "kernel-srpm-macros",
+                     "kernel-modules", "kernelshark", "kernel-rt-devel", "kernel-firmware-all"):
+            self.assertFalse(rpm.KERNEL.fullmatch(name), name)
+
+    def test_what_dnf_and_dnf5_name_is_in_the_list(self) -> None:
+        # needs_restarting.py of dnf-plugins-core; the names in the library of dnf5 5.4.
+        for name in ("glibc", "linux-firmware", "microcode_ctl", "systemd", "udev", "dbus",
+                     "dbus-broker", "dbus-daemon"):
+            self.assertIn(name, rpm.CORE)
 
 
 class Dnf(Plans, Steps, Both):  # type: ignore[misc]
