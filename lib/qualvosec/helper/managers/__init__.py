@@ -177,6 +177,6 @@ def about(override: str, world: base.World) -> Dict[str, str]:
         manager = of_this_system(override, world)
     except base.Unsupported as error:
         return {"reason": str(error)}
-    if KINDS[manager.name].tried:
+    if manager.name not in KINDS or KINDS[manager.name].tried:
         return {"reason": ""}
     return {"reason": "", "experimental": EXPERIMENTAL % manager.name}
