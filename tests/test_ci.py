@@ -12,6 +12,7 @@ import unittest
 from typing import Tuple
 
 from tests import ROOT
+from tests.test_runner import state_of
 
 BASH = shutil.which("bash")
 LANES = """
@@ -116,9 +117,7 @@ class Lanes(unittest.TestCase):
         process.communicate(timeout=30)
         self.assertEqual(process.returncode, 130)
         while time.monotonic() < end:
-            state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], stdout=subprocess.PIPE,
-                                   universal_newlines=True).stdout.strip()
-            if state[:1] in ("", "Z"):
+            if state_of(pid) in ("", "Z"):
                 return
             time.sleep(0.02)
         self.fail("a step lives on")
