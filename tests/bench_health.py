@@ -47,7 +47,7 @@ LAUNCH = """
 import sys
 sys.path[:0] = [%(lib)r]
 from qualvosec.client.root import call
-rootcall._TOOLS = {"sudo": (%(folder)r + "/sudo",), "doas": ()}
+call._TOOLS = {"sudo": (%(folder)r + "/sudo",), "doas": ()}
 from qualvosec.client.daemon import main
 sys.exit(main(["-c", %(config)r]))
 """
