@@ -31,6 +31,7 @@ from typing import NamedTuple
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [ROOT, os.path.join(ROOT, "lib")]
 
+from qualvosec.client.root.record import told_from_json  # noqa: E402
 from qualvosec.client.tell import packages  # noqa: E402
 
 from tests import bench_idle  # noqa: E402
@@ -186,8 +187,8 @@ def measure(work: str) -> bool:
     try:
         wait_for_run(process, edge, port)
         row = ["%0120d" % 0] * 3
-        packages.keep(os.path.join(folder, "state"), dict(
-            RECORD, window="20261124T0215Z", upgraded=[row] * 500, kept=[row[:2]] * 500))
+        packages.keep(os.path.join(folder, "state"), told_from_json(dict(
+            RECORD, window="20261124T0215Z", upgraded=[row] * 500, kept=[row[:2]] * 500), []))
         good = True
         for what, count, said in (("nobody else", 0, b""),
                                   ("%d idle connections" % FLOOD, FLOOD, b""),
