@@ -93,7 +93,6 @@ ROLE = "client"
 exec(compile(open(%(folder)r + "/common.py").read(), "common.py", "exec"))
 from qualvosec import paths
 from qualvosec.client import commands, host
-from qualvosec.client.decide import ahead
 from qualvosec.client.fetch import inforce
 from qualvosec.client.root import call
 paths.CONFIG_DIR = FOLDER

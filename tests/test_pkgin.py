@@ -239,3 +239,8 @@ class Versions(fakemanager.Case):
                 self.assertEqual(pkgin_text.older(first, second), place < later, (first, second))
         for same in (("1.0", "1.0.0"), ("1.0", "1_0"), ("1", "1.0"), ("1.0", "1.0pl")):
             self.assertFalse(pkgin_text.older(*same) or pkgin_text.older(*same[::-1]), same)
+
+    def test_a_version_that_cannot_be_is_a_failure_of_the_run(self) -> None:
+        for version in ("1.0nb\u00b2", "1.0nb" + "9" * 5000, "9" * 5000):
+            with self.subTest(version[:8]), self.assertRaises(base.ManagerError):
+                pkgin_text.older(version, "1.0")

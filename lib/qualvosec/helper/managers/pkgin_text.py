@@ -27,6 +27,7 @@ _SUMMARY = re.compile(", ".join("([0-9]+) to " + kind for kind in KINDS))
 _NOTHING = "nothing to do."
 _TELLING = re.compile(r"pkgin: |download error|.*(?:[Ee]rror|not available|[Cc]annot|[Cc]ould not)")
 _WORD = re.compile(r"[0-9]+|alpha|beta|pre|rc|pl|[a-z]|[._]")
+_LONGEST = 255
 _WEIGHTS = {"alpha": (-3,), "beta": (-2,), "pre": (-1,), "rc": (-1,), "pl": (0,), ".": (0,),
             "_": (0,)}
 
@@ -102,6 +103,9 @@ def older(first: str, second: str) -> bool:
 
 
 def _numbers(version: str) -> Tuple[List[int], int]:
+    if len(version) > _LONGEST or any(c > "~" for c in version):
+        # int() takes other digits than isdigit(), and not thousands of them.
+        raise base.ManagerError("pkgin -n: a version that pkgsrc cannot have: %r" % version[:80])
     main, _, revision = version.lower().partition("nb")
     found: List[int] = []
     for word in _WORD.findall(main):
