@@ -444,19 +444,8 @@ class Hostile(unittest.TestCase):
     def test_twice_the_hostile_size_takes_no_more_than_twice_the_steps(self) -> None:
         for name, make in hostile_manifests.growing():
             with self.subTest(case=name):
-                self.assertTrue(self.is_linear(make(8000), make(32000)))
-
-    def is_linear(self, small: bytes, large: bytes) -> bool:
-        """Four times the text in less than eight times the CPU: quadratic were sixteen.
-
-        Measured again only where it looks bad: other work may have been in the way.
-        """
-        best = [1e9, 1e9]
-        for _ in range(5):
-            best = [min(pair) for pair in zip(best, (self.cost(small), self.cost(large)))]
-            if best[1] < 8 * best[0] + 0.05:
-                return True
-        return False
+                self.assertTrue(hostile_manifests.is_linear(
+                    self.cost, make(8000), make(32000)))
 
     def cost(self, data: bytes) -> float:
         start = time.process_time()
