@@ -35,9 +35,11 @@ from tests import manifest_samples  # noqa: E402
 SMALL = os.environ.get("SCALE") == "small"
 HOSTS = (1000, 10000) if SMALL else (1000, 10000, 100000)
 RUNS = {1000: 15, 10000: 7, 100000: 5}
-# At least this many times faster than CSafeLoader, by the number of hosts.
-PARSE_BARS = {1000: 6, 10000: 15, 100000: 15}
-LOOKUP_BARS = {1000: 20, 10000: 80, 100000: 100}
+# At least this many times faster than CSafeLoader, by the number of hosts. The same code is found
+# 52 to 82 times faster for 10,000 hosts, and its parse 10 to 18 times, by the machine: CSafeLoader
+# waits for memory, the rest does not. So the bars stand below the slowest machine's ratio.
+PARSE_BARS = {1000: 5, 10000: 9, 100000: 9}
+LOOKUP_BARS = {1000: 17, 10000: 48, 100000: 60}
 # With every field of every host checked; small fleets are checked in no time.
 CHECK_BARS = {1000: 0, 10000: 0, 100000: 8}
 TODAY = 739944
