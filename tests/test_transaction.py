@@ -439,13 +439,13 @@ class Upgrades(Case):
     def test_our_program_is_started_where_something_under_it_was_replaced(self) -> None:
         launcher = os.path.join(self.folder, "launcher")
         with open(launcher, "w", encoding="ascii"):
-            pass
+            os.utime(launcher, (1, 1))
         for replaced in (False, True):
             del self.commands[:]
             self.clock += 3600
             with mock.patch.object(self, "launcher", launcher), mock.patch.object(
-                    self.manager, "commit", lambda plan, until: replaced and os.utime(
-                        launcher, (1, 1))):
+                    self.manager, "commit", lambda plan, until, stamp=1 + replaced: os.utime(
+                        launcher, (1, stamp))):
                 self.perform(window="2026120%dT0215Z" % (replaced + 3), not_after=1 << 39)
             self.assertEqual([launcher, "--version"] in self.commands, replaced)
 
