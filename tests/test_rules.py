@@ -166,9 +166,9 @@ class Rules(unittest.TestCase):
                           "lib/qualvosec/helper/request.py": lines})
         self.assertEqual(len(rules.budget_faults(tree)), 1)
         self.assertEqual(len(rules.budget_faults(
-            self.tree({"lib/qualvosec/helper/run.py": "x = 1\n" * 769}))), 1)
+            self.tree({"lib/qualvosec/helper/run.py": "x = 1\n" * 761}))), 1)
         self.assertEqual(rules.budget_faults(
-            self.tree({"lib/qualvosec/helper/managers/apt.py": "x = 1\n" * 769})), [])
+            self.tree({"lib/qualvosec/helper/managers/apt.py": "x = 1\n" * 761})), [])
 
     def test_long_module_and_long_function_are_found(self) -> None:
         self.assertEqual(len(rules.length_faults(self.module("x.py", "x = 1\n" * 398))), 1)

@@ -133,8 +133,6 @@ class Case(unittest.TestCase):
             file.write(text)
         os.chmod(path, mode)
 
-    launcher = "/sbin/qualvosec"
-
     def accepted(self, op: str) -> record.State:
         return record.accept(self.store.read(), request.Request(op, WINDOW, 5000), 1, "boot")
 
@@ -145,7 +143,7 @@ class Case(unittest.TestCase):
         state = state._replace(taken=True)
         self.store.write(state)
         work = transaction.Transaction(self.store, state, config.Config()._replace(**config_fields),
-                                       self.world, self.folder, self.launcher)
+                                       self.world, self.folder, "/sbin/qualvosec")
         with mock.patch.object(managers, "of_this_system", return_value=self.manager):
             work.perform()
         return self.store.read().record
@@ -435,19 +433,6 @@ class Upgrades(Case):
         self.assertIn("commit", self.manager.steps)
         self.assertEqual((got.outcome, got.reason, got.clean),
                          ("failed", "cannot be repaired: one; no", False))
-
-    def test_our_program_is_started_where_something_under_it_was_replaced(self) -> None:
-        launcher = os.path.join(self.folder, "launcher")
-        with open(launcher, "w", encoding="ascii"):
-            os.utime(launcher, (1, 1))
-        for replaced in (False, True):
-            del self.commands[:]
-            self.clock += 3600
-            with mock.patch.object(self, "launcher", launcher), mock.patch.object(
-                    self.manager, "commit", lambda plan, until, stamp=1 + replaced: os.utime(
-                        launcher, (1, stamp))):
-                self.perform(window="2026120%dT0215Z" % (replaced + 3), not_after=1 << 39)
-            self.assertEqual([launcher, "--version"] in self.commands, replaced)
 
     def test_an_interpreter_that_vanished_is_failed(self) -> None:
         for code, part in ((127, "cannot be started"), (1, "does not start any more")):

@@ -74,23 +74,6 @@ def own_files() -> List[str]:
         os.path.join(folder, name) for folder, _, names in os.walk(home) for name in names]
 
 
-def footing(launcher: str) -> object:
-    """Return what differs after a change of what our programs start from, None if unknown.
-
-    That is the interpreter, its library, and our own files; a shared library that was replaced
-    is called deleted in our own memory, see proc_pid_maps(5).
-    """
-    python = os.path.realpath(sys.executable)
-    names = own_files() + [launcher, python, os.path.dirname(os.__file__)]
-    try:
-        with open("/proc/self/maps", encoding="utf-8", errors="replace") as file:
-            if any(line.endswith(" (deleted)\n") for line in file):
-                return None
-        return python, [(name, os.stat(name).st_ino, os.stat(name).st_mtime_ns) for name in names]
-    except OSError:
-        return None
-
-
 def insecure(paths: List[str]) -> str:
     """Say which of the files and their parents others than root and us could change, if any.
 

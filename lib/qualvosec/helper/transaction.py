@@ -43,12 +43,10 @@ class Transaction:
 
     def __init__(self, store: records.Store, state: records.State, config: configs.Config,
                  world: base.World, config_dir: str = paths.CONFIG_DIR,
-                 launcher: str = os.path.join(paths.SBIN_DIR, "qualvosec"),
-                 footing: Callable[[str], object] = process.footing) -> None:
+                 launcher: str = os.path.join(paths.SBIN_DIR, "qualvosec")) -> None:
         self.store, self.state, self.config = store, state, config
         self.request = state.request
         self.world, self.config_dir, self.launcher = world, config_dir, launcher
-        self.footing, self.stands_on = footing, footing(launcher)
         self.manager = base.Manager(world)
         self.faults: List[str] = []
         self.before: Optional[Tuple[Dict[str, str], Dict[str, int]]] = None
@@ -245,8 +243,7 @@ class Transaction:
             try:
                 fault = self.manager.broken()
                 clean, reasons = not fault, self.manager.reboot_reasons()
-                fault = (fault and self.unrepaired) or fault or (
-                    self._self_check() if self._shaken() else "")
+                fault = (fault and self.unrepaired) or fault or self._self_check()
             except (base.ManagerError, command.CommandError, OSError) as error:
                 fault = str(error)
             # What could not be repaired is also why nothing could be planned.
@@ -256,9 +253,6 @@ class Transaction:
         return self._phase("done", finished=int(self.world.now()), outcome=outcome, clean=clean,
                            reason=reason[:500], reboot=base.reboot_word(reasons),
                            reboot_reasons=tuple(reasons or ()), **fields)
-
-    def _shaken(self) -> bool:
-        return self.stands_on is None or self.footing(self.launcher) != self.stands_on
 
     def _self_check(self) -> str:
         """Say whether our program no longer starts: an upgrade may take its interpreter."""
