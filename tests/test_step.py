@@ -329,6 +329,14 @@ class RunTest(unittest.TestCase):
         self.assertEqual((after.last.outcome, after.last.reason),
                          ("refused", "veto: moving house"))
 
+    def test_what_kept_a_window_up_is_forgotten_with_its_run_or_with_its_end(self) -> None:
+        hindered, _ = step(view(), settled(), facts(veto="moving house"))
+        self.assertTrue(hindered.obstacle[0])
+        started, action = step(view(), hindered, facts())
+        self.assertEqual((action.kind, started.obstacle), ("upgrade", ("", "", "")))
+        closed, _ = step(view(), hindered, facts(now=OPENS + 2 * 86400))
+        self.assertEqual((closed.last.outcome, closed.obstacle), ("refused", ("", "", "")))
+
     def test_windows_of_an_expired_policy_are_missed_and_say_why(self) -> None:
         state, _ = step(view(POLICY, "expired"), settled(), facts())
         after, _ = step(view(POLICY, "expired"), state, facts(now=CLOSES))

@@ -139,7 +139,8 @@ def to_json(record: Record) -> Dict[str, object]:
 
 
 # Without these nobody could tell whether a window has had its run: no default will do.
-_RECORD = shape.record(Record, ("window", "finished", "committed", "history"), VERSION,
+_RECORD = shape.record(Record, ("window", "op", "boot_id", "accepted", "finished", "phase",
+                                "committed", "outcome", "history"), VERSION,
                        history=shape.list_of(shape.record(Past, ("window", "committed"))))
 _STATE = shape.record(State, ("record", "request"), VERSION, record=_RECORD)
 

@@ -11,6 +11,7 @@ from typing import Optional
 from typing import Tuple
 
 from qualvosec.client.decide.state import MAX_CONSUMED
+from qualvosec.client.decide.state import NO_OBSTACLE
 from qualvosec.client.decide.state import RunResult
 from qualvosec.client.decide.state import State
 from qualvosec.client.root.record import Record
@@ -130,4 +131,4 @@ def close(state: State, now: int, name: str) -> State:
         state = state._replace(last=RunResult(
             window=name, outcome=outcome, reason=reason, finished=now, upgraded=0,
             clean=state.last.clean, due=state.last.due, due_reasons=state.last.due_reasons))
-    return without_success(state, name)
+    return without_success(state._replace(obstacle=NO_OBSTACLE), name)

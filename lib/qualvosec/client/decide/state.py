@@ -30,6 +30,7 @@ MAX_BYTES = 1 << 16
 MAX_TEXT = 2000
 MAX_KEY = 16384
 MAX_CONSUMED = 64
+NO_OBSTACLE = ("", "", "")
 
 
 class RunResult(NamedTuple):
@@ -70,7 +71,7 @@ class State(NamedTuple):
     kernel: str = ""                # that ran when a reboot was verified
     retry: int = 0                  # no new attempt before this instant
     last: RunResult = RunResult()
-    obstacle: Tuple[str, str, str] = ("", "", "")   # window, outcome, reason
+    obstacle: Tuple[str, str, str] = NO_OBSTACLE    # window, outcome, reason
     consumed: Tuple[Tuple[int, int], ...] = ()      # (opens, closes), oldest first
     days: Tuple[str, Tuple[int, ...]] = ("", ())    # schedule, nominal days consumed under it
     concluded: str = ""             # the newest window whose outcome is final

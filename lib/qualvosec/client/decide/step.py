@@ -22,6 +22,7 @@ from qualvosec.client.decide.ahead import View
 from qualvosec.client.decide.gates import WAKE_S
 from qualvosec.client.decide.outcome import REASON_LENGTH
 from qualvosec.client.decide.outcome import RETRY_S
+from qualvosec.client.decide.state import NO_OBSTACLE
 from qualvosec.client.decide.state import RunResult
 from qualvosec.client.decide.state import State
 from qualvosec.contract import words
@@ -325,7 +326,7 @@ def _try_run(view: View, state: State, facts: Facts, opening: Opening) -> Step:
                                              hindered.why[:REASON_LENGTH]))
         return state, Action("wait", hindered.why, hindered.until, opening.id)
     state = state._replace(phase="patching", window=opening.id, op="upgrade", begun=facts.now,
-                           known=outcome.key(facts.record), tries=1)
+                           known=outcome.key(facts.record), tries=1, obstacle=NO_OBSTACLE)
     return state, Action("upgrade", "the window is open", 0, opening.id, state.cutoff)
 
 
