@@ -203,7 +203,7 @@ DEFENCES = (
             ("test_state.CodecTest."
              "test_a_phase_or_a_used_window_that_cannot_be_understood_is_no_state",)),
     Defence("T16", "a record without its windows is none", HELPER + "record.py",
-            '("window", "finished", "committed", "history"), VERSION,', "(), VERSION,",
+            '"committed", "outcome", "history"), VERSION,', '"outcome"), VERSION,',
             ("test_record.Disk.test_damage_of_any_kind_is_refused",)),
     Defence("T16", "what was judged before an upgrade is not judged again",
             CLIENT + "decide/outcome.py",

@@ -155,6 +155,7 @@ def code_lines(text: str) -> int:
 
 
 @functools.lru_cache(maxsize=None)
+@functools.lru_cache(maxsize=None)
 def code_line_numbers(text: str) -> FrozenSet[int]:
     """The numbers, from 1, of the lines that hold code."""
     held: Set[int] = set()
