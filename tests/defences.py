@@ -267,6 +267,14 @@ DEFENCES = (
     Defence("T26", "a large signature reaches no parser", LIB + "manifest/signature.py",
             "if len(signature) > MAX_SIGNATURE_BYTES:", "if False:",
             ("test_signature.BeforeSshKeygen.test_signatures_that_are_none_start_nothing",)),
+    Defence("T28", "a derived name is remembered", CLIENT + "fetch/inforce.py",
+            "or found.fqdn in (\"\", self._fqdn)):", "or found):",
+            ("test_loop.Naming."
+             "test_a_derived_name_that_changes_starts_nothing_until_a_person_has_said_so",)),
+    Defence("T28", "a serial counts under every name", CLIENT + "fetch/inforce.py",
+            "kept.bound() if kept and kept.url", "found.bound() if found and found.url",
+            ("test_loop.Signed."
+             "test_the_serial_of_a_signed_manifest_counts_under_another_name",)),
     Defence("T27", "the server's user owns no directory of root's", "rc.d/qualvosec_server.freebsd",
             'install -d -o root -g "${qualvosec_server_runas}"',
             'install -d -o "${qualvosec_server_runas}" -g "${qualvosec_server_runas}"',

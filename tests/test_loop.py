@@ -10,9 +10,11 @@ from typing import Any
 from typing import Callable
 from unittest import mock
 
+from qualvosec.client import config as configuration
 from qualvosec.client import engine as loop
 from qualvosec.client.config import Config
 from qualvosec.client.engine import Engine
+from qualvosec.client.fetch import cache
 from qualvosec.client.fetch import inforce
 from qualvosec.client.root import call
 from qualvosec.client.tell import findings
@@ -353,6 +355,50 @@ class Faults(EngineCase):
         self.assertIn("without a usable answer", engine.snapshot().fetch_reason)
 
 
+class Naming(EngineCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.config = self.config._replace(fqdn="")
+        self.derived = NAME
+        patch = mock.patch.object(configuration, "host_name",
+                                  lambda config: config.fqdn or self.derived)
+        patch.start()
+        self.addCleanup(patch.stop)
+        self.edge.publish(self.open_now(patch=False))
+        self.settled(self.engine())
+        self.derived = "db01.example.org"
+        self.edge.publish(self.open_now())
+
+    def words(self, engine: Engine) -> "list[str]":
+        said = findings.findings(engine.situation(int(time.time())))
+        return [finding.word for finding in said if finding.bad]
+
+    def test_a_derived_name_that_changes_starts_nothing_until_a_person_has_said_so(self) -> None:
+        engine = self.engine()
+        engine.fetch_now()
+        self.settled(engine)
+        self.assertEqual((len(self.edge.fetches()), self.edge.calls("upgrade")), (1, []))
+        self.assertEqual(self.words(engine), ["noname"])
+        self.assertIn("qualvosec reset name", engine.situation(int(time.time())).view.detail)
+        cache.forget_name(self.state_dir)
+        engine = self.settled(self.engine())
+        self.assertEqual([fetch["fqdn"] for fetch in self.edge.fetches()],
+                         [NAME, "db01.example.org"])
+
+    def test_a_name_that_is_set_counts_whatever_was_before(self) -> None:
+        self.config = self.config._replace(fqdn="db01.example.org")
+        self.settled(self.engine())
+        self.assertEqual(len(self.edge.fetches()), 2)
+
+    def test_a_name_that_was_not_listed_is_not_remembered(self) -> None:
+        cache.forget_name(self.state_dir)
+        self.edge.publish(None, entry="unlisted")
+        self.settled(self.engine())
+        self.derived = "db02.example.org"
+        self.settled(self.engine())
+        self.assertEqual(self.edge.fetches()[-1]["fqdn"], "db02.example.org")
+
+
 class Signed(EngineCase):
     def setUp(self) -> None:
         super().setUp()
@@ -383,6 +429,14 @@ class Signed(EngineCase):
         self.running.fetch_now()
         fetch = self.fetched(2)
         self.assertEqual((fetch["etag"], fetch["signature_etag"], fetch["serial"]), ("", "", 7))
+
+    def test_the_serial_of_a_signed_manifest_counts_under_another_name(self) -> None:
+        self.settled(self.engine())
+        self.config = self.config._replace(fqdn="web02.example.org")
+        self.running = self.settled(self.engine())
+        fetch = self.fetched(2)
+        self.assertEqual((fetch["fqdn"], fetch["etag"], fetch["serial"]),
+                         ("web02.example.org", "", 7))
 
     def test_the_serial_of_an_unsigned_manifest_binds_no_signed_one(self) -> None:
         signing, self.config = self.config, self.config._replace(allowed_signers="", audience="")

@@ -114,7 +114,7 @@ def _parser() -> Parser:
                    "check the configuration, the state directory and the helper's rule")
     sub = parser.command("reset",
                          "the way out of a stuck safeguard, while the daemon is stopped")
-    sub.add_argument("what", choices=("clock", "serial", "interrupted"))
+    sub.add_argument("what", choices=("clock", "name", "serial", "interrupted"))
     return parser
 
 
@@ -318,6 +318,8 @@ def _reset(args: argparse.Namespace) -> int:
     try:
         if args.what == "serial":
             cache.drop(config.state_dir)
+        elif args.what == "name":
+            cache.forget_name(config.state_dir)
         else:
             state = states.load(config.state_dir, os.geteuid())
             states.save(config.state_dir, states.reset_clock(state, int(time.time()))

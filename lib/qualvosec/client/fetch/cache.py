@@ -51,6 +51,13 @@ def drop(directory: str) -> None:
             os.path.join(directory, NAME), (error.strerror or str(error)).lower())) from error
 
 
+def forget_name(directory: str) -> None:
+    """Forget for which name the last answer was accepted, not its serial; raises StateError."""
+    value, _ = load(directory, os.geteuid())
+    if isinstance(value, dict):
+        save(directory, dict(value, fqdn=""))
+
+
 def save(directory: str, line: Mapping[str, object]) -> None:
     """Make an accepted answer durable; raises StateError."""
     data = json.dumps(dict(line), sort_keys=True).encode("ascii") + b"\n"

@@ -42,6 +42,8 @@ DEADLINE_S = 60
 PARENT_GRACE_S = 15
 MAX_ANSWER = line.MAX_REPLY_BYTES
 DATE_TOLERANCE_S = 300
+RENAMED = ("the policy in force was accepted for %s, and this host would now be called %s: "
+           "set fqdn, or, if %s is right: qualvosec reset name")
 _ENV = {"PATH": FIXED_PATH, "LC_ALL": "C", "HOME": "/"}
 
 
@@ -147,6 +149,17 @@ class Acceptance:
             log.error("the last policy is lost", reason=why)
         return None
 
+    def renamed(self) -> str:
+        """Say what to do where the name was derived and is another one than before, else "".
+
+        Who hands out names must not choose among the entries of a manifest.
+        """
+        found = self._found
+        if (self._config.fqdn or not self._fqdn or found is None or found.answer.entry != "policy"
+                or found.fqdn in ("", self._fqdn)):
+            return ""
+        return RENAMED % (found.fqdn, self._fqdn, self._fqdn)
+
     def _current(self) -> Optional[Accepted]:
         found = self._found
         if found and (found.url, found.fqdn) == (self._config.url(), self._fqdn):
@@ -167,6 +180,8 @@ class Acceptance:
 
     def view(self, now: int) -> View:
         """Return what this host is told, with the reason where that is nothing."""
+        if self.renamed():
+            return View(None, "unknown", self.renamed(), "")
         return view_of(self._current(), self._config, self._fqdn, self.reason, now)
 
     def entry(self) -> str:
@@ -204,21 +219,25 @@ class Acceptance:
 
     def due(self, now: int, state: State) -> bool:
         """Say whether it is time to ask the server."""
-        return bool(self._fqdn) and not self._child and self._due_at(now, state) <= now
+        return self._may_ask() and not self._child and self._due_at(now, state) <= now
 
     def wait(self, now: int, state: State) -> float:
         """Return the seconds until something has to be done here."""
         if self._child:
             end = self._child.deadline()
             return max(0.0, end - time.monotonic()) if end is not None else 1.0
-        return float(max(0, self._due_at(now, state) - now)) if self._fqdn else 60.0
+        return float(max(0, self._due_at(now, state) - now)) if self._may_ask() else 60.0
+
+    def _may_ask(self) -> bool:
+        return bool(self._fqdn) and not self.renamed()
 
     def start(self, now: int, token: Token) -> None:
         """Start the fetch child; a failure to start counts as a failed fetch."""
-        if self._child or not self._fqdn:
+        if self._child or not self._may_ask():
             return
-        config, found = self._config, self._current()
-        serial, sha256 = found.bound() if found else (0, "")
+        config, found, kept = self._config, self._current(), self._found
+        # The manifest's serial counts for whoever of its hosts this is.
+        serial, sha256 = kept.bound() if kept and kept.url == config.url() else (0, "")
         if found and (self.distrusted or found.signers != _signers(config)
                       or found.version != paths.VERSION):
             # Without validators both files come whole, are verified, and read by this version.
