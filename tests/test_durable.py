@@ -42,7 +42,7 @@ UID = os.geteuid()
 COMMITS = sorted(name for name in os.listdir(samples.DATA) if name != "README")
 EVERYWHERE = {"state.json", "policy.json", "policy-invalid.json", "run.json", "packages.json",
               "patch.yaml.signed"}
-CONFIG: Any = SimpleNamespace(fqdn=samples.ACCEPTED["fqdn"], max_age=30 * 86400, fetch_interval=6 * 3600,
+CONFIG: Any = SimpleNamespace(max_age=30 * 86400, fetch_interval=6 * 3600,
                               url=lambda: samples.ACCEPTED["url"])
 
 
@@ -119,7 +119,7 @@ class Case(unittest.TestCase):
         return states.load(self.folder, UID)
 
     def policy(self) -> Accepted:
-        config = SimpleNamespace(fqdn=samples.ACCEPTED["fqdn"], state_dir=self.folder, url=CONFIG.url)
+        config = SimpleNamespace(state_dir=self.folder, url=CONFIG.url)
         found = inforce.peek(config, samples.ACCEPTED["fqdn"])    # type: ignore[arg-type]
         assert found is not None
         return found
@@ -297,7 +297,8 @@ class Asked(NamedTuple):
 class Ask(Case):
     def asked(self) -> Asked:
         """Return what the daemon asks the server for, with the files as they lie."""
-        config = SimpleNamespace(fqdn=samples.ACCEPTED["fqdn"], 
+        config = SimpleNamespace(
+            fqdn=samples.ACCEPTED["fqdn"],
             state_dir=self.folder, url=CONFIG.url, max_age=CONFIG.max_age, report="disable",
             fetch_interval=CONFIG.fetch_interval, allowed_signers="/etc/signers", audience="",
             ca_file="", client_cert="", client_key="", proxy="", reports=lambda: False)
