@@ -267,6 +267,26 @@ DEFENCES = (
     Defence("T26", "a large signature reaches no parser", LIB + "manifest/signature.py",
             "if len(signature) > MAX_SIGNATURE_BYTES:", "if False:",
             ("test_signature.BeforeSshKeygen.test_signatures_that_are_none_start_nothing",)),
+    Defence("T29", "the log's directory is root's alone", HELPER + "runlog.py",
+            "if info.st_uid != os.geteuid() or info.st_mode & 0o022:", "if False:",
+            ("test_process.Log."
+             "test_a_directory_that_others_can_change_or_that_is_a_link_is_refused",)),
+    Defence("T29", "the log's directory is no link", HELPER + "runlog.py",
+            "os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW |", "os.O_RDONLY | os.O_DIRECTORY |",
+            ("test_process.Log."
+             "test_a_directory_that_others_can_change_or_that_is_a_link_is_refused",)),
+    Defence("T30", "a terminal does not stop root", HELPER + "process.py",
+            "signal.signal(number, signal.SIG_IGN)", "signal.signal(number, signal.SIG_DFL)",
+            ("test_process.Clean."
+             "test_limits_and_signals_of_the_caller_do_not_reach_what_is_started",)),
+    Defence("T30", "limits are widened", HELPER + "process.py",
+            "    if number is None:\n", "    if number is not None:\n",
+            ("test_process.Clean."
+             "test_limits_and_signals_of_the_caller_do_not_reach_what_is_started",)),
+    Defence("T31", "no run before a reboot that is coming", HELPER + "rules.py",
+            "if (record.reboot_requested and state.boot_id == boot_id", "if (False",
+            ("test_front.Rules."
+             "test_no_run_starts_while_a_reboot_that_was_asked_for_is_coming",)),
     Defence("T28", "a derived name is remembered", CLIENT + "fetch/inforce.py",
             "or found.fqdn in (\"\", self._fqdn)):", "or found):",
             ("test_loop.Naming."

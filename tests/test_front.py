@@ -318,6 +318,26 @@ class Rules(Case):
             for fields in (dict(UPGRADE, window="20261201T0215Z"), REPAIR, REBOOT):
                 self.assertTrue(self.assert_refused(fields, "a run is alive")["alive"])
 
+    def test_no_run_starts_while_a_reboot_that_was_asked_for_is_coming(self) -> None:
+        self.ask(UPGRADE)
+        state = self.store.read()
+        self.store.write(state._replace(record=state.record._replace(
+            reboot_requested=int(self.clock), reboot_delay=60)))
+        later = dict(UPGRADE, window="20261201T0215Z")
+        self.assert_refused(later, "a reboot was asked for 0 seconds ago and is coming")
+        self.assert_refused(REPAIR, "is coming")
+        self.clock += 959
+        self.assert_refused(later, "a reboot was asked for 959 seconds ago")
+        self.clock += 1
+        self.assertEqual(self.ask(later)["status"], "ok")
+
+    def test_a_reboot_of_an_earlier_boot_is_waited_for_no_more(self) -> None:
+        self.ask(UPGRADE)
+        state = self.store.read()
+        self.store.write(state._replace(boot_id="before", record=state.record._replace(
+            reboot_requested=int(self.clock), reboot_delay=60)))
+        self.assertEqual(self.ask(dict(UPGRADE, window="20261201T0215Z"))["status"], "ok")
+
     def test_nothing_starts_while_an_accepted_run_has_not_come_up_yet(self) -> None:
         self.ask(UPGRADE)
         self.store.write(self.store.read()._replace(taken=False, accepted=int(self.clock)))

@@ -2,12 +2,14 @@
 """What root inherits and gets rid of; whose files it trusts; its log."""
 
 import os
+import resource
 import stat
 import subprocess
 import sys
 import tempfile
 import unittest
 
+from qualvosec import files
 from qualvosec.helper import process
 from qualvosec.helper import runlog
 from qualvosec.helper.managers import system
@@ -43,6 +45,34 @@ class Clean(unittest.TestCase):
                          "'/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'), "
                          "('TERM', 'dumb')] / 0o22 [] 0 True")
 
+    @unittest.skipUnless(os.geteuid() == 0, "root's limits")
+    def test_limits_and_signals_of_the_caller_do_not_reach_what_is_started(self) -> None:
+        script = ("import sys\nsys.path.insert(0, %r)\nfrom qualvosec.helper import process\n"
+                  "process.clean()\nimport os, resource, signal\n"
+                  "print([resource.getrlimit(getattr(resource, 'RLIMIT_' + name))[0] for name in "
+                  "('NOFILE', 'STACK', 'NPROC', 'CORE')], [signal.getsignal(number) == "
+                  "signal.SIG_IGN for number in (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)],"
+                  " os.getpriority(os.PRIO_PROCESS, 0), __import__('time').tzname)\n" % LIB)
+
+        def narrow() -> None:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (20, resource.getrlimit(
+                resource.RLIMIT_NOFILE)[1]))
+            resource.setrlimit(resource.RLIMIT_STACK, (1 << 20, resource.getrlimit(
+                resource.RLIMIT_STACK)[1]))
+            resource.setrlimit(resource.RLIMIT_NPROC, (500, resource.getrlimit(
+                resource.RLIMIT_NPROC)[1]))
+            os.nice(7)
+
+        done = subprocess.run([sys.executable, "-ISB", "-c", script], check=True,
+                              stdout=subprocess.PIPE, preexec_fn=narrow,
+                              env=dict(os.environ, TZ="XXX-5"))
+        said = done.stdout.decode("ascii")
+        limits = [int(word) for word in said[1:said.index("]")].split(", ")]
+        most = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+        self.assertEqual(limits[:3], [1024, 8 << 20, most], said)
+        self.assertIn("[True, True, True]", said)
+        self.assertNotIn("XXX", said)
+        self.assertIn("] 0 (", said)
 
     def test_a_limit_that_cannot_be_lifted_is_one_line_and_no_run(self) -> None:
         script = ("import sys\nsys.path.insert(0, %r)\nfrom unittest import mock\n"
@@ -135,6 +165,18 @@ class Log(unittest.TestCase):
         os.symlink("/etc/passwd", os.path.join(self.folder, "run.log"))
         with self.assertRaises(OSError):
             runlog.open_log(self.folder)
+
+    def test_a_directory_that_others_can_change_or_that_is_a_link_is_refused(self) -> None:
+        os.mkdir(self.folder, 0o770)
+        os.chmod(self.folder, 0o770)
+        with self.assertRaisesRegex(files.FileError, "must belong to root"):
+            runlog.open_log(self.folder)
+        os.rename(self.folder, self.folder + ".away")
+        os.chmod(self.folder + ".away", 0o750)
+        os.symlink(self.folder + ".away", self.folder)
+        with self.assertRaises(OSError):
+            runlog.open_log(self.folder)
+        self.assertEqual(os.listdir(self.folder), [])
 
     def test_a_flood_is_emptied_and_said(self) -> None:
         fd = runlog.open_log(self.folder)

@@ -10,6 +10,7 @@ only a look at pending updates is possible.
 
 import json
 import os
+import signal
 import syslog
 from typing import Callable
 from typing import Dict
@@ -30,6 +31,7 @@ from qualvosec.helper.managers import base
 from qualvosec.helper.managers import system
 
 POLL_S = 1.0
+ANSWER_S = 60
 Reply = Dict[str, object]
 
 
@@ -110,7 +112,7 @@ def _start(request: requests.Request, host: Host, config: configs.Config) -> Rep
         before, now = host.store.read(host.tell), host.world.now()
         alive = lock is None or records.starting(before, now, boot_id)
         veto = configs.veto(os.path.join(host.config_dir, "veto"), now)
-        why = rules.refusal(request, before, config, veto, alive, now)
+        why = rules.refusal(request, before, config, veto, alive, now, boot_id)
         if not alive and before.last_reboot > now:
             # The clock was set back. Counting from now on keeps a host without clock from looping.
             host.store.write(before._replace(last_reboot=int(now)))
@@ -145,6 +147,7 @@ def main(argv: List[str]) -> int:
     world = base.World(run_dir=paths.RUN_DIR if os.geteuid() == 0 else "/tmp")
     host = Host(os.geteuid(), records.Store(paths.HELPER_STATE_DIR), paths.CONFIG_DIR, world)
     reply = serve(lambda: requests.read(process.admitted(0)), host)
+    signal.alarm(ANSWER_S)  # a reader that does not read keeps nothing of root's for ever
     try:
         print(json.dumps(reply), flush=True)
     except OSError:

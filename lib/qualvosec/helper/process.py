@@ -7,6 +7,7 @@ them. admitted() looks who has connected to a socket. insecure() finds code that
 others than root could change.
 """
 
+import contextlib
 import os
 import resource
 import select
@@ -14,33 +15,66 @@ import signal
 import socket
 import stat
 import sys
+import time
 from typing import List
+from typing import Optional
 
 from qualvosec.helper.managers import base
 from qualvosec.helper.managers import system
 
-_LIMITS = (resource.RLIMIT_FSIZE, resource.RLIMIT_CPU, resource.RLIMIT_AS, resource.RLIMIT_DATA)
+_ANY = resource.RLIM_INFINITY
+# A file size limit set by the caller would end dpkg in the middle of a package.
+_ENDING = (resource.RLIMIT_FSIZE, resource.RLIMIT_CPU, resource.RLIMIT_AS, resource.RLIMIT_DATA)
+# What else a maintainer script would feel, and the least that it needs.
+_NARROW = (("NPROC", _ANY), ("NOFILE", 1024), ("STACK", 8 << 20), ("MEMLOCK", 64 << 10),
+           ("CORE", 0))
+_OOM = "/proc/self/oom_score_adj"
+_STOPS = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 
 
 def clean() -> None:
     """Replace environment, mask, directory, signals and limits; close descriptors from 3 on."""
     os.environ.clear()
     os.environ.update(system.ENVIRONMENT)
+    time.tzset()
     os.umask(0o022)
     os.chdir("/")
     os.closerange(3, 65536)
     # SIGPIPE stays ignored: a reader that has gone must not end a run.
     for number in set(range(1, 32)) - {signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE}:
         signal.signal(number, signal.SIG_DFL)
+    for number in _STOPS:
+        # A character typed at the caller's terminal would freeze us with the lock in hand.
+        signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     if os.geteuid() == 0:
-        for limit in _LIMITS:
-            # A file size limit set by the caller would end dpkg in the middle of a package.
-            try:
-                resource.setrlimit(limit, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-            except ValueError:
-                # Root of a container may lack the capability.
-                sys.exit("qualvosec-helper: limits: cannot be lifted, see ulimit -Ha: set none")
+        try:
+            for limit in _ENDING:
+                resource.setrlimit(limit, (_ANY, _ANY))
+        except ValueError:
+            # Root of a container may lack the capability.
+            sys.exit("qualvosec-helper: limits: cannot be lifted, see ulimit -Ha: set none")
+        for name, least in _NARROW:
+            _widen(getattr(resource, "RLIMIT_" + name, None), least)
+        # A container may forbid these two, and nothing ends for it.
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, 0, 0)
+        with contextlib.suppress(OSError), open(_OOM, "r+b", buffering=0) as file:
+            file.write(b"0")
+
+
+def _widen(number: Optional[int], least: int) -> None:
+    """Raise a limit that this system knows to the least that is needed, as far as we may."""
+    if number is None:
+        return
+    soft, hard = resource.getrlimit(number)
+    if soft == _ANY or (least != _ANY and soft >= least):
+        return
+    if hard != _ANY and (least == _ANY or hard < least):
+        with contextlib.suppress(ValueError):
+            return resource.setrlimit(number, (least, least))
+        least = hard    # root of a container may lack the capability
+    resource.setrlimit(number, (least, hard))
 
 
 def admitted(fd: int) -> int:

@@ -10,15 +10,22 @@ from qualvosec.helper import config as configs
 from qualvosec.helper import record as records
 from qualvosec.helper import request as requests
 
+REBOOT_PATIENCE_S = 900
+
 
 def refusal(request: requests.Request, state: records.State, config: configs.Config,
-            veto: str, alive: bool, now: float) -> str:
+            veto: str, alive: bool, now: float, boot_id: str) -> str:
     """Return why this run or reboot is not started now, empty if it may start."""
     record, window = state.record, request.window
     if veto:
         return veto
     if alive:
         return "a run is alive (window %s, phase %s)" % (record.window, record.phase)
+    coming = record.reboot_requested + record.reboot_delay + REBOOT_PATIENCE_S - now
+    if (record.reboot_requested and state.boot_id == boot_id and request.op != "reboot"
+            and 0 < coming <= record.reboot_delay + REBOOT_PATIENCE_S):
+        return "a reboot was asked for %d seconds ago and is coming" % (
+            now - record.reboot_requested)
     if now > request.not_after:
         return "the window has closed: nothing starts after not_after"
     if request.op == "upgrade" and records.was_committed(record, window):

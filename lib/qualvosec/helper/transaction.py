@@ -289,9 +289,10 @@ def run(stopped: Callable[[], bool]) -> None:
     lock, state = store.lock(), store.read()
     if lock is None or state.taken:
         raise base.Refused("no request is waiting: qualvosec-helper starts this program")
+    # First: without a log nothing is taken up, so nothing counts as interrupted.
+    log_fd = runlog.open_log(paths.HELPER_LOG_DIR)
     state = state._replace(taken=True)
     store.write(state)
-    log_fd = runlog.open_log(paths.HELPER_LOG_DIR)
     log.append_to(log_fd, "qualvosec-transaction")
     config = configs.read(os.path.join(paths.CONFIG_DIR, "helper.conf"))
     runner = functools.partial(command.run, watch=lambda: runlog.bound(log_fd))
