@@ -27,7 +27,7 @@ MAX_MODULE_LINES = 399
 MAX_FUNCTION_LINES = 59
 BUDGETS = (
     ("what sudo may start", 200, ("helper/front.py", "helper/request.py"), ()),
-    ("all that runs as root", 802, ("helper/",), ("helper/managers/",)),
+    ("all that runs as root", 804, ("helper/",), ("helper/managers/",)),
     ("what root shares with the client", 226, ("contract/",), ()),
 )
 NAMELESS = {"utils", "util", "common", "helpers", "misc"}

@@ -166,7 +166,7 @@ class Rules(unittest.TestCase):
                           "lib/qualvosec/helper/request.py": lines})
         self.assertEqual(len(rules.budget_faults(tree)), 1)
         self.assertEqual(len(rules.budget_faults(
-            self.tree({"lib/qualvosec/helper/run.py": "x = 1\n" * 803}))), 1)
+            self.tree({"lib/qualvosec/helper/run.py": "x = 1\n" * 805}))), 1)
         self.assertEqual(rules.budget_faults(
             self.tree({"lib/qualvosec/helper/managers/apt.py": "x = 1\n" * 761})), [])
 

@@ -72,7 +72,8 @@ def _widen(number: Optional[int], least: int) -> None:
         return
     if hard != _ANY and (least == _ANY or hard < least):
         with contextlib.suppress(ValueError):
-            return resource.setrlimit(number, (least, least))
+            resource.setrlimit(number, (least, least))
+            return
         least = hard    # root of a container may lack the capability
     resource.setrlimit(number, (least, hard))
 
