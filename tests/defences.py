@@ -283,6 +283,10 @@ DEFENCES = (
             "    if number is None:\n", "    if number is not None:\n",
             ("test_process.Clean."
              "test_limits_and_signals_of_the_caller_do_not_reach_what_is_started",)),
+    Defence("T32", "another signature fetches the manifest whole", CLIENT + "fetch/child.py",
+            "if manifest.status == 304 and (hashlib", "if manifest.status == 9 and (hashlib",
+            ("test_fetch.Signed."
+             "test_another_signature_has_the_manifest_fetched_whole_whatever_its_validators",)),
     Defence("T31", "no run before a reboot that is coming", HELPER + "rules.py",
             "if (record.reboot_requested and state.boot_id == boot_id", "if (False",
             ("test_front.Rules."

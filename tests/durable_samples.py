@@ -58,6 +58,7 @@ REPLY: Dict[str, Any] = {
     "result": "new", "reason": "", "entry": "policy", "faults": (), "etag": 'W/"6a-1f"',
     "last_modified": "Mon, 23 Nov 2026 10:00:00 GMT", "signature": "good",
     "signature_etag": '"6b-2"', "signature_last_modified": "Mon, 23 Nov 2026 10:00:01 GMT",
+    "signature_sha256": hashlib.sha256(b"signature").hexdigest(),
     "serial": 2026112301, "expires": 740000, "sha256": hashlib.sha256(b"patch").hexdigest(),
     "date": 1795480000, "retry_after": 120}
 FAULTS = ("line 3, column 5: hour: 25", "line 4, column 3: turn: is not a field")

@@ -289,7 +289,7 @@ class Read(Case):
 
 class Asked(NamedTuple):
     etag: str
-    signature_etag: str
+    signature_sha256: str
     serial: int
     at_once: bool       # not only some time within the twenty minutes after a start
 
@@ -310,7 +310,7 @@ class Ask(Case):
             at_once = one.due(1795480100, State())
             one.start(1795480100, mock.Mock())
         request = json.loads(child.call_args[0][3].decode("ascii"))
-        return Asked(request["etag"], request["signature_etag"], request["serial"], at_once)
+        return Asked(request["etag"], request["signature_sha256"], request["serial"], at_once)
 
     def test_another_version_asks_for_the_whole_manifest_and_keeps_to_the_serial(self) -> None:
         self.put_all("658c00e")
@@ -321,7 +321,7 @@ class Ask(Case):
         kept = json.loads(content("658c00e", "policy.json").decode("ascii"))
         self.put("policy.json", json.dumps(dict(kept, version=paths.VERSION)).encode("ascii"))
         self.assertEqual(self.asked(), Asked(samples.REPLY["etag"],
-                                             samples.REPLY["signature_etag"], 2026112301, False))
+                                             "", 2026112301, False))
 
     def test_what_a_later_version_kept_is_asked_for_at_once(self) -> None:
         self.put_all("658c00e", strangers=True)

@@ -202,8 +202,8 @@ class Signed(unittest.TestCase):
         seen = []
         reply = self.ask(Server(manifest=HEADER + ENTRY, sig=b"SIG"), lambda *a: seen.append(a))
         self.assertEqual(seen, [(HEADER + ENTRY, b"SIG", "/etc/s")])
-        self.assertEqual((reply.policy, reply.serial, reply.signature, reply.signature_etag),
-                         (POLICY, 5, "good", '"tag"'))
+        self.assertEqual((reply.policy, reply.serial, reply.signature, reply.signature_sha256),
+                         (POLICY, 5, "good", hashlib.sha256(b"SIG").hexdigest()))
 
     def test_nothing_is_parsed_when_the_signature_is_bad_or_missing(self) -> None:
         def bad(*_: object) -> None:
@@ -238,20 +238,21 @@ class Signed(unittest.TestCase):
             self.assertIn(".sig: the server answered " + status[:3], reply.reason)
 
     def test_both_unchanged_is_the_same(self) -> None:
-        server = Server(manifest=304, sig=304)
-        reply = self.ask(server, etag='"m"', signature_etag='"s"')
-        self.assertEqual((reply.result, reply.etag, reply.signature_etag),
-                         ("same", '"new"', '"new"'))
-        self.assertEqual([asked.etag for asked in server.asked], ['"m"', '"s"'])
+        server = Server(manifest=304, sig=b"SIG")
+        reply = self.ask(server, etag='"m"',
+                         signature_sha256=hashlib.sha256(b"SIG").hexdigest())
+        self.assertEqual((reply.result, reply.etag), ("same", '"new"'))
+        self.assertEqual([asked.etag for asked in server.asked], ['"m"', ""])
         self.assertEqual(server.asked[1].limit, signature.MAX_SIGNATURE_BYTES)
 
-    def test_one_of_two_unchanged_is_fetched_again_without_conditions(self) -> None:
-        for server, again in ((Server(manifest=[304, HEADER + ENTRY], sig=b"SIG"), URL),
-                              (Server(manifest=HEADER + ENTRY, sig=[304, b"SIG"]), URL + ".sig")):
-            reply = self.ask(server, etag='"m"', signature_etag='"s"')
+    def test_another_signature_has_the_manifest_fetched_whole_whatever_its_validators(self) -> None:
+        """Else an old pair with the new one's ETag would stay for ever."""
+        for before in ("", hashlib.sha256(b"OLD").hexdigest()):
+            server = Server(manifest=[304, HEADER + ENTRY], sig=b"SIG")
+            reply = self.ask(server, etag='"m"', signature_sha256=before)
             self.assertEqual((reply.result, reply.signature), ("new", "good"))
             self.assertEqual([(asked.url, asked.etag) for asked in server.asked],
-                             [(URL, '"m"'), (URL + ".sig", '"s"'), (again, "")])
+                             [(URL, '"m"'), (URL + ".sig", ""), (URL, "")])
 
     def test_rollback_replay_and_wrong_fleet_have_their_own_reasons(self) -> None:
         sha = hashlib.sha256(HEADER + ENTRY).hexdigest()

@@ -23,7 +23,7 @@ NEW = FetchReply("new", entry="policy", policy=Policy(patch=True, weekdays=(1,),
                                                    only=("a*",),
                                                  freeze=((739000, 739001),), groups=("prod",)),
             etag='W/"6a"', last_modified="Mon, 23 Nov 2026 10:00:00 GMT", signature="good",
-            signature_etag='"s"', serial=2026112301, expires=739999, sha256=SHA, date=1795431600)
+            signature_sha256=SHA, serial=2026112301, expires=739999, sha256=SHA, date=1795431600)
 GOOD = [NEW, FetchReply("new", entry="unlisted", sha256=SHA),
         FetchReply("new", entry="invalid", faults=("line 3, column 5: hour: 25",), sha256=SHA),
         FetchReply("same", etag='"x"', date=5), FetchReply("failed", "no answer", retry_after=120),

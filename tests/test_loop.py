@@ -405,8 +405,8 @@ class Signed(EngineCase):
         self.signers = os.path.join(self.edge.folder, "signers")
         self.edge.write("signers", "one\n")
         self.config = self.config._replace(allowed_signers=self.signers, audience="fleet")
-        self.edge.publish(Policy(patch=False), etag='"1"', signature_etag='"2"', signature="good",
-                          serial=7)
+        self.edge.publish(Policy(patch=False), etag='"1"', signature_sha256="ab" * 32,
+                          signature="good", serial=7)
 
     def fetched(self, count: int) -> "dict[str, Any]":
         self.until(self.running, lambda: len(self.edge.fetches()) == count)
@@ -417,9 +417,9 @@ class Signed(EngineCase):
         self.running = self.settled(self.engine())
         self.running.fetch_now()
         fetch = self.fetched(2)
-        self.assertEqual((fetch["etag"], fetch["signature_etag"], fetch["serial"],
+        self.assertEqual((fetch["etag"], fetch["signature_sha256"], fetch["serial"],
                           fetch["allowed_signers"], fetch["audience"]),
-                         ('"1"', '"2"', 7, self.signers, "fleet"))
+                         ('"1"', "ab" * 32, 7, self.signers, "fleet"))
         self.assertEqual(len(fetch["sha256"]), 64)
 
     def test_other_signers_make_an_accepted_manifest_prove_itself_again(self) -> None:
@@ -428,7 +428,7 @@ class Signed(EngineCase):
         self.running = self.engine()
         self.running.fetch_now()
         fetch = self.fetched(2)
-        self.assertEqual((fetch["etag"], fetch["signature_etag"], fetch["serial"]), ("", "", 7))
+        self.assertEqual((fetch["etag"], fetch["signature_sha256"], fetch["serial"]), ("", "", 7))
 
     def test_the_serial_of_a_signed_manifest_counts_under_another_name(self) -> None:
         self.settled(self.engine())

@@ -98,9 +98,6 @@ def answer(request: FetchRequest, fetch: Fetch = download.fetch,
         return _failed(str(missing), date=missing.date)._replace(signature="bad")
     base = FetchReply("same", date=pair.manifest.date, etag=pair.manifest.etag,
                       last_modified=pair.manifest.last_modified)
-    if pair.signature is not None:
-        base = base._replace(signature_etag=pair.signature.etag,
-                             signature_last_modified=pair.signature.last_modified)
     if pair.manifest.status == 304:
         return base
     if pair.signature is not None:
@@ -109,7 +106,8 @@ def answer(request: FetchRequest, fetch: Fetch = download.fetch,
         except signature.SignatureError as error:
             return _failed("%s: %s" % (request.url, error), date=base.date)._replace(
                 signature="bad")
-        base = base._replace(signature="good")
+        base = base._replace(signature="good", signature_sha256=hashlib.sha256(
+            pair.signature.body()).hexdigest())
     try:
         return _read(request, pair.manifest.chunks, base)
     except (FetchError, ManifestError) as error:
@@ -123,8 +121,11 @@ def _failed(reason: str, date: int = 0, retry_after: int = 0) -> FetchReply:
 
 
 def _download(request: FetchRequest, fetch: Fetch) -> _Pair:
-    """Fetch the manifest, or the pair; either both are 304 or none is.
+    """Fetch the manifest, or the pair.
 
+    The signature always comes whole, without validators: those of a forged answer would have
+    the server say "not modified" of a manifest that is not the one held, for ever. Another
+    signature than the last one has the manifest fetched whole, too.
     Raises TlsError, DownloadError and _Unsigned.
     """
     end = time.monotonic() + request.deadline_s
@@ -143,17 +144,15 @@ def _download(request: FetchRequest, fetch: Fetch) -> _Pair:
         return _Pair(manifest, None)
     url = request.signature_url or request.url + ".sig"
     try:
-        signed = get(url, signature.MAX_SIGNATURE_BYTES, request.signature_etag,
-                     request.signature_last_modified)
+        signed = get(url, signature.MAX_SIGNATURE_BYTES)
     except download.DownloadError as error:
         # Its own troubles (5xx, 408, 429) may pass, and so may those of the network (0).
         if 0 < error.status < 500 and error.status not in (408, 429):
             raise _Unsigned(str(error), error.date)
         raise
-    if manifest.status == 304 and signed.status == 200:
+    if manifest.status == 304 and (hashlib.sha256(signed.body()).hexdigest()
+                                   != request.signature_sha256):
         manifest = get(request.url, download.MAX_MANIFEST_BYTES)
-    elif manifest.status == 200 and signed.status == 304:
-        signed = get(url, signature.MAX_SIGNATURE_BYTES)
     return _Pair(manifest, signed)
 
 

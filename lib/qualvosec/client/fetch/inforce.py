@@ -248,8 +248,7 @@ class Acceptance:
             etag=found.answer.etag if found else "",
             last_modified=found.answer.last_modified if found else "",
             serial=serial, sha256=sha256, fresh=bool(self.distrusted),
-            signature_etag=found.answer.signature_etag if found else "",
-            signature_last_modified=found.answer.signature_last_modified if found else "",
+            signature_sha256=found.answer.signature_sha256 if found else "",
             allowed_signers=config.allowed_signers, audience=config.audience,
             ca_file=config.ca_file, client_cert=config.client_cert, client_key=config.client_key,
             proxy=config.proxy, deadline_s=DEADLINE_S)

@@ -45,8 +45,7 @@ class FetchRequest(NamedTuple):
     etag: str = ""                      # validators of the last accepted manifest
     last_modified: str = ""
     signature_url: str = ""             # with allowed_signers only
-    signature_etag: str = ""
-    signature_last_modified: str = ""
+    signature_sha256: str = ""          # of the last accepted signature file
     allowed_signers: str = ""           # path; set: an unsigned manifest is refused
     audience: str = ""                  # bind, like serial, only with allowed_signers
     serial: int = 0                     # of the last accepted manifest
@@ -70,8 +69,9 @@ class FetchReply(NamedTuple):
     etag: str = ""
     last_modified: str = ""
     signature: str = ""                 # good | bad | "": not required or not reached
-    signature_etag: str = ""
-    signature_last_modified: str = ""
+    signature_etag: str = ""            # kept by earlier versions, and not asked with
+    signature_last_modified: str = ""   # the same
+    signature_sha256: str = ""          # new, signed: of the signature file's bytes
     serial: int = 0
     expires: int = 0                    # ordinal of the last valid day, 0: none
     sha256: str = ""                    # new: of the manifest's bytes, hexadecimal
@@ -97,8 +97,8 @@ _FAULT = shape.check(lambda value: type(value) is str and 0 < len(value) <= MAX_
 _REQUEST = shape.record(
     FetchRequest, version=VERSION, exact=True, url=_text(2048), fqdn=_text(255),
     user_agent=_ascii(400), etag=_VALIDATOR, last_modified=_VALIDATOR, signature_url=_text(2048),
-    signature_etag=_VALIDATOR, signature_last_modified=_VALIDATOR, allowed_signers=_text(4096),
-    audience=_text(128), serial=_SERIAL, sha256=_SHA256, ca_file=_text(4096),
+    signature_sha256=_SHA256, allowed_signers=_text(4096), audience=_text(128),
+    serial=_SERIAL, sha256=_SHA256, ca_file=_text(4096),
     client_cert=_text(4096), client_key=_text(4096), proxy=_text(2048),
     deadline_s=shape.number(0, 3600))
 _REPLY = shape.record(
@@ -107,8 +107,9 @@ _REPLY = shape.record(
     policy=lambda value, notes: None if value is None else policies.from_json(value, notes),
     faults=shape.list_of(_FAULT, MAX_FAULTS), etag=_VALIDATOR, last_modified=_VALIDATOR,
     signature=shape.word("", "good", "bad"), signature_etag=_VALIDATOR,
-    signature_last_modified=_VALIDATOR, serial=_SERIAL, expires=shape.number(0, MAX_ORDINAL),
-    sha256=_SHA256, date=shape.number(0), retry_after=shape.number(0, MAX_RETRY_AFTER_S))
+    signature_last_modified=_VALIDATOR, signature_sha256=_SHA256, serial=_SERIAL,
+    expires=shape.number(0, MAX_ORDINAL), sha256=_SHA256, date=shape.number(0),
+    retry_after=shape.number(0, MAX_RETRY_AFTER_S))
 
 
 def request_line(**fields: Union[str, int]) -> bytes:
