@@ -287,6 +287,20 @@ DEFENCES = (
             "if manifest.status == 304 and (hashlib", "if manifest.status == 9 and (hashlib",
             ("test_fetch.Signed."
              "test_another_signature_has_the_manifest_fetched_whole_whatever_its_validators",)),
+    Defence("T33", "over http no Date outweighs what was seen", CLIENT + "decide/ahead.py",
+            "(dated is True and (secure or now >= seen))", "(dated is True)",
+            ("test_outlook.OutlookTest.test_when_a_clock_is_plausible",)),
+    Defence("T33", "only an accepted answer has a Date", CLIENT + "fetch/inforce.py",
+            'if reply.date and reply.result != "failed":', "if reply.date:",
+            ("test_loop.Clock.test_the_date_of_an_answer_that_was_refused_does_not_count",)),
+    Defence("T34", "the last chunk is whole", LIB + "download.py",
+            'if transfer and raw.tail != b"\\r\\n\\r\\n":', "if False:",
+            ("test_download.UnderHostileServers."
+             "test_every_hostile_answer_is_one_clear_line",)),
+    Defence("T34", "a common name is no name", LIB + "download.py",
+            'if not (secured.getpeercert() or {}).get("subjectAltName"):', "if False:",
+            ("test_download.OverTls."
+             "test_name_in_the_subject_alone_is_refused_by_every_python",)),
     Defence("T31", "no run before a reboot that is coming", HELPER + "rules.py",
             "if (record.reboot_requested and state.boot_id == boot_id", "if (False",
             ("test_front.Rules."

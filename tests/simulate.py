@@ -164,7 +164,7 @@ class History:
         uptime = self.real - self.boots[-1]
         assert self.state is not None
         plausible = outlook.clock_plausible(self.wall(), self.real - self.settled,
-                                            self.state.seen, self.dated)
+                                            self.state.seen, self.dated, True)
         unanswered = self.root.broken if self.root.broken and self.alive is None else ""
         number = len(self.boots)
         return Facts(self.wall(), "boot-%d" % number, uptime, "kernel-%d" % number, self.record,

@@ -130,6 +130,10 @@ CASES = [
          hostile.says(OK + b"Content-Length: " + b"9" * 1000 + b"\r\n\r\n"), "no clear length"),
     Case("a body that is too short", hostile.says(LENGTH + b"a: 1\n"),
          "truncated: 5 of 50000 bytes"),
+    Case("chunks that stop in the size of the last one",
+         hostile.says(chunked(b"a: 1\n") + b"00000"), "truncated"),
+    Case("chunks without the line end behind the last one",
+         hostile.says(chunked(b"a: 1\n") + b"0\r\n"), "truncated"),
     Case("chunks that stop between two", hostile.says(chunked(b"a: 1\n")), "truncated"),
     Case("chunks that stop within one",
          hostile.says(OK + b"Transfer-Encoding: chunked\r\n\r\nff\r\na: 1\n"), "truncated"),
@@ -391,6 +395,8 @@ class Refusals(unittest.TestCase):
         with self.assertRaises(download.DownloadError) as caught:
             fetch("http://[:::::]/")
         self.assertIn("[:::::]", str(caught.exception))
+        with self.assertRaisesRegex(download.DownloadError, "is not an address"):
+            fetch("http://[127.0.0.1]/")
 
     def test_parts_of_an_address_are_told_apart(self) -> None:
         parse = download.parse_url
@@ -511,6 +517,16 @@ class OverTls(unittest.TestCase):
             with self.subTest(name):
                 text = self.refused(server_tls(name), tls.context(CA))
                 self.assertIn("the server's certificate is refused", text)
+
+    def test_authority_made_by_hand_is_taken_by_every_python(self) -> None:
+        own = tls.context(os.path.join(DATA, "handmade.pem"))
+        with hostile.Server(hostile.answers(b"a: 1\n"), server_tls("handmade")) as server:
+            self.assertEqual(fetch(server.url(host="localhost"), tls=own).body(), b"a: 1\n")
+
+    def test_name_in_the_subject_alone_is_refused_by_every_python(self) -> None:
+        own = tls.context(os.path.join(DATA, "commonname.pem"))
+        text = self.refused(server_tls("commonname"), own)
+        self.assertRegex(text, "has no subjectAltName|certificate is refused")
 
     def test_authority_that_is_not_ours_is_refused(self) -> None:
         own = os.path.join(DATA, "selfsigned.pem")

@@ -16,6 +16,7 @@ from qualvosec.client.config import Config
 from qualvosec.client.engine import Engine
 from qualvosec.client.fetch import cache
 from qualvosec.client.fetch import inforce
+from qualvosec.client.fetch import line as fetchreply
 from qualvosec.client.root import call
 from qualvosec.client.tell import findings
 from qualvosec.manifest import window
@@ -397,6 +398,19 @@ class Naming(EngineCase):
         self.derived = "db02.example.org"
         self.settled(self.engine())
         self.assertEqual(self.edge.fetches()[-1]["fqdn"], "db02.example.org")
+
+
+class Clock(EngineCase):
+    def test_the_date_of_an_answer_that_was_refused_does_not_count(self) -> None:
+        self.edge.publish(Policy(patch=False))
+        engine = self.settled(self.engine())
+        self.assertIs(engine._accept.dated, True)
+        self.edge.write("fetch.reply", fetchreply.reply_line(fetchreply.FetchReply(
+            "failed", "does not verify", date=1000000000)).decode("ascii"))
+        engine.fetch_now()
+        self.until(engine, lambda: len(self.edge.fetches()) == 2)
+        self.settled(engine)
+        self.assertIs(engine._accept.dated, True)
 
 
 class Signed(EngineCase):

@@ -33,7 +33,7 @@ _PIECE = 64 * 1024
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _URL = re.compile(
     r"(?P<scheme>https?)://"
-    r"(?:(?P<name>%s(?:\.%s)*)|\[(?P<v6>[0-9A-Fa-f:.]+)\])"
+    r"(?:(?P<name>%s(?:\.%s)*)|\[(?P<v6>[0-9A-Fa-f]*:[0-9A-Fa-f:.]+)\])"
     r"(?::(?P<port>[0-9]{1,5}))?"
     r"(?P<target>/[!-\"$-;=?-~]*)?" % (_LABEL, _LABEL))
 _FIELD = re.compile(r"[ -~]*")
@@ -136,6 +136,7 @@ class _Raw(io.RawIOBase):
         self._sock = sock
         self._deadline = deadline
         self.budget = budget
+        self.tail = b""     # the last four bytes
 
     def readable(self) -> bool:
         return True
@@ -150,6 +151,7 @@ class _Raw(io.RawIOBase):
         except socket.timeout:
             raise self._deadline.expired() from None
         self.budget -= count
+        self.tail = (self.tail + bytes(view[max(0, count - 4):count]))[-4:]
         return count
 
     def makefile(self, _mode: str) -> io.BufferedReader:
@@ -238,7 +240,11 @@ def _fetch(request: Request, address: Address) -> Response:
             if request.proxy:
                 _tunnel(sock, address, deadline)
             deadline.arm(sock)
-            sock = context.wrap_socket(sock, server_hostname=address.host)
+            secured = context.wrap_socket(sock, server_hostname=address.host)
+            sock = secured
+            if not (secured.getpeercert() or {}).get("subjectAltName"):
+                raise DownloadError("the server's certificate has no subjectAltName: issue one "
+                                    "that names the host there, a common name does not count")
         deadline.arm(sock)
         sock.sendall(_head(request, address, bool(request.proxy) and context is None))
         raw = _Raw(sock, deadline, MAX_HEADER_BYTES)
@@ -394,6 +400,8 @@ def _body(request: Request, answer: http.client.HTTPResponse, raw: _Raw) -> Tupl
         if count > request.limit:
             raise DownloadError("the body is larger than %d bytes: refused" % request.limit)
         chunks.append(piece)
+    if transfer and raw.tail != b"\r\n\r\n":
+        raise DownloadError("the body is truncated: its last chunk is not whole: refused")
     if length and count != int(length):
         raise DownloadError("the body is truncated: %d of %s bytes came: refused" % (count, length))
     return tuple(chunks)

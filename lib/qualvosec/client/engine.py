@@ -171,7 +171,8 @@ class Engine:
             alive=True if self._call and self._call[0] in DISRUPTIVE else self._alive,
             unanswered=self._unanswered[0], refused=self._refused, veto=self._veto(now),
             clock_plausible=ahead.clock_plausible(now, self._settled(uptime), self._state.seen,
-                                                    self._accept.dated),
+                                                  self._accept.dated,
+                                                  self.config.server.startswith("https:")),
             writable=not self._write_fault)
 
     def _settled(self, uptime: int) -> int:

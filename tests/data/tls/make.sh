@@ -55,3 +55,15 @@ sign expired "$names" -startdate 20200101000000Z -enddate 20210101000000Z
 sign client "DNS:client.example.org" $long
 openssl pkey -in client.key -aes256 -passout pass:secret -out client-locked.key
 sign selfsigned "$names" $long -selfsign -keyfile selfsigned.key
+
+# Authorities that are their own servers, as made by hand: without key usage; one without a name
+# but in its subject.
+alone() { # name, further extension
+    key "$1.key"
+    openssl req -new -key "$1.key" -subj "/CN=localhost" -out "$work/$1.csr"
+    printf '%s\n' "basicConstraints=CA:TRUE" ${2:+"$2"} >"$work/$1.ext"
+    openssl ca -batch -notext -config "$work/ca.conf" -extfile "$work/$1.ext" -selfsign \
+        -keyfile "$1.key" -in "$work/$1.csr" -out "$1.pem" $long 2>/dev/null
+}
+alone handmade "subjectAltName=DNS:localhost"
+alone commonname

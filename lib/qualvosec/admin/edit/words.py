@@ -117,7 +117,7 @@ def weekdays(texts: Sequence[str]) -> Value:
 
 def names_of(text: str) -> List[str]:
     """Return the names in a list of hosts, one or more a line; # begins a comment."""
-    return [name for line in text.splitlines() for name in line.partition("#")[0].split()]
+    return [name for line in text.split("\n") for name in line.partition("#")[0].split()]
 
 
 def once(names: Sequence[str]) -> List[str]:

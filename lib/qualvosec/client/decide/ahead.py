@@ -135,14 +135,17 @@ def overdue(view: View, state: State, now: int) -> bool:
     return len(passed) == OVERDUE_WINDOWS and passed[-1].closes + late <= now
 
 
-def clock_plausible(now: int, uptime: int, seen: int, dated: Optional[bool]) -> bool:
+def clock_plausible(now: int, uptime: int, seen: int, dated: Optional[bool],
+                    secure: bool) -> bool:
     """Say whether the wall clock may decide about windows.
 
     `dated`: did a fetch of this boot (and since the last step of the clock) see
     a Date within five minutes; None when there was none. Without it the clock
-    must have had fifteen minutes to settle and not be before what was seen.
+    must have had fifteen minutes to settle and not be before what was seen, and
+    where it came over a connection that is not `secure`, it may not be either.
     """
-    return dated is True or (uptime > BOOT_SETTLES_S and now >= seen)
+    return (dated is True and (secure or now >= seen)) or (
+        uptime > BOOT_SETTLES_S and now >= seen)
 
 
 def clock_doubt(now: int, seen: int) -> str:

@@ -273,7 +273,7 @@ class Acceptance:
         except ValueError as error:
             self._failed("the fetch ended without a usable answer: %s" % error, 0)
             return
-        if reply.date:
+        if reply.date and reply.result != "failed":
             self.dated = abs(reply.date - now) <= DATE_TOLERANCE_S
             if not self.dated:
                 log.warning("clock differs from the server's", seconds=now - reply.date)
