@@ -11,6 +11,7 @@ the operating system's resolver decides.
 """
 
 import calendar
+import email.utils
 import http.client
 import io
 import re
@@ -41,7 +42,6 @@ _ETAG = re.compile(r'(?:W/)?"[!#-~]*"')
 _HTTP_DATE = re.compile(
     r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), (\d\d) (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
     r" ([12]\d{3}) (\d\d):(\d\d):(\d\d) GMT", re.ASCII)
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 class DownloadError(Exception):
@@ -53,9 +53,7 @@ class DownloadError(Exception):
 
     def __init__(self, message: str, status: int = 0, date: int = 0, retry_after: int = 0) -> None:
         super().__init__(message)
-        self.status = status
-        self.date = date
-        self.retry_after = retry_after
+        self.status, self.date, self.retry_after = status, date, retry_after
 
 
 class Request(NamedTuple):
@@ -184,12 +182,8 @@ def parse_url(url: str) -> Address:
 
 def http_date(text: str) -> int:
     """Return the epoch seconds of an IMF-fixdate (RFC 9110 section 5.6.7), 0 if it is none."""
-    match = _HTTP_DATE.fullmatch(text.strip())
-    if match is None:
-        return 0
-    day, month, year, hour, minute, second = match.groups()
-    return max(0, calendar.timegm((int(year), _MONTHS.index(month) + 1, int(day), int(hour),
-                                   int(minute), int(second))))
+    found = email.utils.parsedate(text) if _HTTP_DATE.fullmatch(text.strip()) else None
+    return max(0, calendar.timegm(found)) if found else 0
 
 
 def fetch(request: Request) -> Response:
@@ -240,11 +234,9 @@ def _fetch(request: Request, address: Address) -> Response:
             if request.proxy:
                 _tunnel(sock, address, deadline)
             deadline.arm(sock)
-            secured = context.wrap_socket(sock, server_hostname=address.host)
-            sock = secured
+            sock = secured = context.wrap_socket(sock, server_hostname=address.host)
             if not (secured.getpeercert() or {}).get("subjectAltName"):
-                raise DownloadError("the server's certificate has no subjectAltName: issue one "
-                                    "that names the host there, a common name does not count")
+                raise DownloadError("the server's certificate has no subjectAltName: add one")
         deadline.arm(sock)
         sock.sendall(_head(request, address, bool(request.proxy) and context is None))
         raw = _Raw(sock, deadline, MAX_HEADER_BYTES)
