@@ -161,7 +161,7 @@ class Log(unittest.TestCase):
             self.assertEqual(file.read(1), b"2")
 
     def test_a_link_in_its_place_is_refused(self) -> None:
-        os.mkdir(self.folder)
+        os.mkdir(self.folder, 0o750)
         os.symlink("/etc/passwd", os.path.join(self.folder, "run.log"))
         with self.assertRaises(OSError):
             runlog.open_log(self.folder)
