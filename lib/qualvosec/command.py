@@ -10,7 +10,6 @@ at the end of its output: a daemon that it left behind may keep the pipes open.
 """
 
 import os
-import select
 import selectors
 import signal
 import subprocess
@@ -158,20 +157,6 @@ class Child:
         """Return the monotonic time by which poll() wants to be called again, None for never."""
         return self._end
 
-    def rest(self, longest: float, nap: float) -> None:
-        """Wait for the end at most so long; where the system cannot tell of it, nap instead."""
-        try:
-            # Linux 5.3 and Python 3.9.
-            fd: int = getattr(os, "pidfd_open")(self._process.pid)  # noqa: B009
-        except (AttributeError, OSError):
-            return time.sleep(min(longest, nap))
-        try:
-            told = select.poll()
-            told.register(fd, select.POLLIN)
-            told.poll(longest * 1000)
-        finally:
-            os.close(fd)
-
     def _given_up(self) -> bool:
         """Signal the group when it is time; True when it does not even die of SIGKILL."""
         if self._end is None or self._clock() < self._end:
@@ -216,7 +201,7 @@ def run(argv: Sequence[str], env: Mapping[str, str], stdin: bytes = b"",
             end = child.deadline()
             wait = _POLL_S if end is None else max(0.0, min(_POLL_S, end - time.monotonic()))
             if not selector.get_map():
-                child.rest(wait, nap)
+                time.sleep(min(wait, nap))
                 nap = min(2 * nap, _NAP_S)
             for key, mask in selector.select(wait) if selector.get_map() else ():
                 child.handle(key, mask)

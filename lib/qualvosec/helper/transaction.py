@@ -129,10 +129,10 @@ class Transaction:
         self.manager.selection = base.Selection(asked.security_only, asked.only, asked.exclude)
         self._phase("waiting", manager=self.manager.name, started=int(self.world.now()))
         self._patiently(self.manager.unlocked)
+        self._phase("recover")
         broken = self.manager.broken()
         # Once in a window: what fails may be a script, and further attempts come.
         if broken and (asked.op == "repair" or self.state.recovered != asked.window):
-            self._phase("recover")
             self._open()
             self.state = self.state._replace(recovered=asked.window)
             self._save()
@@ -211,8 +211,9 @@ class Transaction:
             if names:
                 fault = fault or "%s: %s" % (what, settle.some(names))
         rest = {p.name for p in plan.pending} - {row[0] for row in self.state.record.upgraded}
+        self._save(pending=len(rest))
         plan = plan._replace(warnings=plan.warnings + tuple(self.manager.notes))
-        self._finish(*(("failed", fault) if fault else base.forecast(plan)), pending=len(rest))
+        self._finish(*(("failed", fault) if fault else base.forecast(plan)))
 
     def _repair(self) -> None:
         broken, reason = self._begin(), "the run was interrupted"
