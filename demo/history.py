@@ -14,9 +14,9 @@ from typing import Tuple
 
 from qualvosec import paths
 from qualvosec import useragent
+from qualvosec.manifest import document
 from qualvosec.manifest import window
 from qualvosec.manifest.policy import Policy
-from qualvosec.manifest.whole import document
 from qualvosec.server import accesslog
 from qualvosec.useragent import Token
 

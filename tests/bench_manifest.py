@@ -25,8 +25,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [ROOT, os.path.join(ROOT, "lib")]
 
 from qualvosec import yamlsubset  # noqa: E402
+from qualvosec.manifest import document  # noqa: E402
 from qualvosec.manifest import lookup  # noqa: E402
-from qualvosec.manifest.whole import document  # noqa: E402
 
 from tests import LIB  # noqa: E402
 from tests import bench_edit  # noqa: E402
@@ -63,7 +63,7 @@ with open({path!r}, "rb") as stream:
 assert found.host
 """
 CHECK = """
-from qualvosec.manifest.whole import document
+from qualvosec.manifest import document
 with open({path!r}, "rb") as stream:
     found = document.read(stream.read(), 739944)
 assert found.hosts and not found.errors()

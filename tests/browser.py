@@ -27,7 +27,7 @@ from qualvosec.admin.fleet import accesslog  # noqa: E402
 from qualvosec.admin.fleet import facts  # noqa: E402
 from qualvosec.admin.fleet.overview import rows  # noqa: E402
 from qualvosec.admin.show import report  # noqa: E402
-from qualvosec.manifest.whole import document  # noqa: E402
+from qualvosec.manifest import document  # noqa: E402
 
 from tests import fleet_samples  # noqa: E402
 from tests import test_report  # noqa: E402

@@ -14,8 +14,8 @@ from unittest import mock
 
 from qualvosec.admin.fleet import accesslog
 from qualvosec.admin.fleet import overview
+from qualvosec.manifest import document
 from qualvosec.manifest import window
-from qualvosec.manifest.whole import document
 
 from demo import demo
 from demo import history

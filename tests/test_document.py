@@ -7,10 +7,10 @@ import random
 import unittest
 from unittest import mock
 
+from qualvosec.manifest import document
 from qualvosec.manifest import lookup
 from qualvosec.manifest import schema
 from qualvosec.manifest import window
-from qualvosec.manifest.whole import document
 
 from tests import DATA
 
@@ -106,36 +106,6 @@ def as_a_client(data, name):
     if found.own_fault:
         return None
     return schema.effective(found.host, found.groups, found.defaults, name)[0]
-
-
-# Each is one fault of one line: what it is instead of, and what it makes of it.
-INJURIES = (("  patch: true", "  patch: yes"), ("  weekday: 2", "  weekday: 9"),
-            ("  hour: 3", "  hour: 03:15"), ("  minute: 15", "    minute: 15"),
-            ("  duration: 60", "\tduration: 60"), ("  splay: 5", "  splay 5"),
-            ("  freeze: ['2026-12-20/2027-01-05']", "  freeze: ['2026-12-20/2027-01-05'"),
-            ("  packages_blacklist: [vim]", "  packages_blacklist: vim"),
-            ("  reboot: required", "  reboot: 'required"), ("  x-note: a", "  note: a"),
-            ("  catch_up: 24", "  catch_up: [24, 25]"))
-
-
-class EveryFaultTest(unittest.TestCase):
-
-    def test_every_fault_is_told_in_one_run_and_nothing_else(self):
-        seed = random.randrange(2 ** 32)
-        rng = random.Random(seed)
-        for _ in range(300):
-            lines, wrong = [], set()
-            for name in (".defaults", "a.b", "c.d", "e.f"):
-                lines += [name + ":", "  x-first: 1"]
-                for good, bad in rng.sample(INJURIES, len(INJURIES)):
-                    if rng.random() < 0.3:
-                        wrong.add(len(lines) + 1)
-                        good = bad
-                    lines.append(good)
-            found = read("\n".join(lines) + "\n")
-            self.assertEqual({problem.line for problem in found.problems}, wrong,
-                             "seed %d\n%s" % (seed, told(found.problems)))
-            self.assertGreaterEqual(found.errors(), len(wrong), "seed %d" % seed)
 
 
 class ReadingTest(unittest.TestCase):

@@ -30,10 +30,10 @@ from qualvosec.contract import names as packages
 from qualvosec.contract import words as vocabulary
 from qualvosec.helper import config as helper
 from qualvosec.helper import managers
+from qualvosec.manifest import document
 from qualvosec.manifest import fields
 from qualvosec.manifest import schema
 from qualvosec.manifest.policy import Policy
-from qualvosec.manifest.whole import document
 from qualvosec.server import config as server
 from qualvosec.server import main as server_main
 

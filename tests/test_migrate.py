@@ -14,7 +14,7 @@ from typing import List
 from qualvosec.admin import commands as admin_commands
 from qualvosec.admin import settings as admin
 from qualvosec.client import config as client
-from qualvosec.manifest.whole import document
+from qualvosec.manifest import document
 from qualvosec.server import config as server
 
 from tests import ROOT

@@ -17,7 +17,7 @@ from qualvosec.admin import settings as admin
 from qualvosec.client import config as client
 from qualvosec.client import host
 from qualvosec.helper import config as helper
-from qualvosec.manifest.whole import document
+from qualvosec.manifest import document
 from qualvosec.server import config as server
 
 from tests import ROOT

@@ -18,6 +18,7 @@ from qualvosec.admin.terminal import AdminError
 from qualvosec.admin.terminal import Terminal
 from qualvosec.admin.terminal import UsageError
 from qualvosec.admin.terminal import count
+from qualvosec.manifest import document
 from qualvosec.manifest import lookup
 from qualvosec.manifest import policy as policies
 from qualvosec.manifest import schema
@@ -25,7 +26,6 @@ from qualvosec.manifest import wording
 from qualvosec.manifest.fields import did_you_mean
 from qualvosec.manifest.schema import Path
 from qualvosec.manifest.schema import fold
-from qualvosec.manifest.whole import document
 from qualvosec.manifest.window import host_zone
 from qualvosec.manifest.window import local_day
 from qualvosec.safetext import safe

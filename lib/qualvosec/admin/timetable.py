@@ -27,11 +27,11 @@ from qualvosec.admin.terminal import AdminError
 from qualvosec.admin.terminal import Terminal
 from qualvosec.admin.terminal import UsageError
 from qualvosec.admin.terminal import count
+from qualvosec.manifest import document
 from qualvosec.manifest import window
 from qualvosec.manifest.fields import did_you_mean
 from qualvosec.manifest.policy import Policy
 from qualvosec.manifest.schema import fold
-from qualvosec.manifest.whole import document
 from qualvosec.manifest.window import Zone
 from qualvosec.manifest.wording import DAYS
 from qualvosec.manifest.wording import date

@@ -30,10 +30,10 @@ from qualvosec.admin.terminal import AdminError
 from qualvosec.admin.terminal import Terminal
 from qualvosec.admin.terminal import UsageError
 from qualvosec.admin.terminal import count
+from qualvosec.manifest import document
 from qualvosec.manifest import signature
 from qualvosec.manifest.edit import serial as serials
 from qualvosec.manifest.entrytext import EditError
-from qualvosec.manifest.whole import document
 from qualvosec.manifest.window import host_zone
 from qualvosec.manifest.window import local_day
 from qualvosec.safetext import safe

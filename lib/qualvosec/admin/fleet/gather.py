@@ -20,7 +20,7 @@ from qualvosec.admin.settings import Settings
 from qualvosec.admin.terminal import Terminal
 from qualvosec.admin.terminal import UsageError
 from qualvosec.admin.terminal import count
-from qualvosec.manifest.whole import document
+from qualvosec.manifest import document
 from qualvosec.manifest.window import host_zone
 from qualvosec.manifest.window import local_day
 

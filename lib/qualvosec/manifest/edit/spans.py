@@ -28,6 +28,7 @@ from typing import Set
 from typing import Tuple
 
 from qualvosec import yamlsubset
+from qualvosec.manifest import document
 from qualvosec.manifest import entrytext
 from qualvosec.manifest.entrytext import EditError
 from qualvosec.manifest.entrytext import Value
@@ -36,7 +37,6 @@ from qualvosec.manifest.schema import HEADER
 from qualvosec.manifest.schema import MAX_SERIAL
 from qualvosec.manifest.schema import fold
 from qualvosec.manifest.schema import host_name_fault
-from qualvosec.manifest.whole import document
 from qualvosec.safetext import safe
 from qualvosec.yamlsubset import YamlError
 

@@ -9,14 +9,11 @@ something to report: in a large manifest they cost more than all the rest.
 """
 
 import re
-from typing import Collection
 from typing import Dict
-from typing import Iterable
 from typing import List
 from typing import Mapping
 from typing import NamedTuple
 from typing import Optional
-from typing import Sequence
 from typing import Set
 from typing import Tuple
 
@@ -28,9 +25,6 @@ from qualvosec.manifest.fields import FIELDS
 from qualvosec.manifest.fields import did_you_mean
 from qualvosec.manifest.policy import Policy
 from qualvosec.manifest.schema import Path
-from qualvosec.manifest.whole import mend
-from qualvosec.manifest.whole.places import locate
-from qualvosec.manifest.whole.places import mark as mark_of
 from qualvosec.safetext import safe
 from qualvosec.yamlsubset import Mark
 from qualvosec.yamlsubset import YamlError
@@ -39,8 +33,7 @@ EXPIRY_WARNING_DAYS = 7
 LONG_WAIT_DAYS = 400
 _MEMO_ENTRIES = 20000
 _DAY_S = 86400
-# What lookup takes for a page of an error, or of a login, however it goes on.
-_PAGE = re.compile(rb"(?:\xef\xbb\xbf)?(?:[ \t]*(?:#[^\n]*|---[ \t]*)?\r?\n)* *<")
+_COLON = re.compile(r":(?:[ \t]|$)")
 
 
 class Problem(NamedTuple):
@@ -83,6 +76,35 @@ class Defect(NamedTuple):
     other: Optional[Path] = None        # its line is put behind `what`
 
 
+class _Wanted(Dict[Path, Mark]):
+    """Keeps the marks of some paths: all of a large manifest would be most of the memory."""
+
+    def __init__(self, paths: Set[Path]) -> None:
+        super().__init__()
+        self._paths = paths
+
+    def __setitem__(self, path: Path, mark: Mark) -> None:
+        if path in self._paths:
+            super().__setitem__(path, mark)
+
+    def __missing__(self, path: Path) -> Mark:
+        return Mark(1, 1)
+
+
+def _locate(data: bytes, paths: Set[Path]) -> Mapping[Path, Mark]:
+    marks = _Wanted(paths | {path[:length] for path in paths for length in range(1, len(path))})
+    yamlsubset.load(data, marks, [])
+    return marks
+
+
+def _mark(marks: Mapping[Path, Mark], path: Path) -> Mark:
+    """Return the place of a path or of the nearest thing around it."""
+    for length in range(len(path), 0, -1):
+        if path[:length] in marks:
+            return marks[path[:length]]
+    return Mark(1, 1)
+
+
 def _from_fault(fault: schema.Fault) -> Defect:
     """Put the names of the levels in front, unless the text begins with them."""
     names = [safe(part, 253) for part in fault.path if isinstance(part, str)]
@@ -96,43 +118,27 @@ def read(data: bytes, today: int) -> Document:
     faults: List[YamlError] = []
     root = yamlsubset.load(data, None, faults)
     problems = [_of_text(fault) for fault in faults]
-    damaged = _damaged(data, faults)
-    mended = mend.mend(data, faults) if faults else None
-    listed = root
-    page = _PAGE.match(data)
-    if page and not faults:
-        problems.append(Problem(page.group().count(b"\n") + 1, 1, "the first entry begins with <: "
-                                "hosts take this for a page of HTML", "put another entry first"))
-    if mended is not None:
-        problems.extend(_of_text(fault) for fault in mended.hidden)
-        root = yamlsubset.load(mended.data, None, [])
     entries = root if isinstance(root, dict) else {}
     if not entries and not faults:
         what = "nothing" if root is None else "a list"
         problems.append(Problem(1, 1, "the manifest: %s in it" % what,
                                 "write a host name: and its fields, indented, below it"))
         return Document({}, schema.Header(), problems)
-    reading = _Reading(entries, today, list(damaged), mended.unknown if mended else ())
+    reading = _Reading(entries, today, list(_damaged(data, faults)))
     hosts = reading.hosts()
-    if faults:
-        known = set(damaged).union(map(schema.fold, listed if isinstance(listed, dict) else ()))
-        hosts = {name: policy for name, policy in hosts.items() if name in known}
     header = reading.header()
     problems.extend(_of_text(fault) for fault in lookup.overlong(data))
     if not faults:
         reading.look_for_unused_groups()
     if reading.findings:
-        marks = locate(mended.data if mended else data, _paths(reading.findings))
-        moved = mended.moved if mended else {}
-        found = [_problem(finding, marks) for finding in reading.findings]
-        problems.extend(each._replace(column=each.column + moved.get(each.line, 0))
-                        for each in found)
+        marks = _locate(data, _paths(reading.findings))
+        problems.extend(_problem(finding, marks) for finding in reading.findings)
     return Document(hosts, header, sorted(problems))
 
 
 def findings(entries: Mapping[str, object], today: int) -> List[Defect]:
     """Return what is wrong with hosts that were parsed, among the sections that they use."""
-    reading = _Reading(entries, today)
+    reading = _Reading(entries, today, [])
     reading.hosts()
     return reading.findings
 
@@ -140,12 +146,18 @@ def findings(entries: Mapping[str, object], today: int) -> List[Defect]:
 def _damaged(data: bytes, faults: List[YamlError]) -> Dict[str, List[Problem]]:
     """Return the faults of the entries that the parser had to leave out, by the entry's name."""
     found: Dict[str, List[Problem]] = {}
-    lines = mend.lines_of(data) if faults else []
+    lines = data.decode("utf-8", "replace").lstrip("\ufeff").split("\n") if faults else []
     for fault in faults:
-        # Of a line that cannot be read, what stands before the colon is likely meant.
-        name = mend.key_of(lines[mend.entry_of(lines, min(fault.line, len(lines)) - 1)])
-        name = name if name.startswith(".") else schema.fold(name)
-        found.setdefault(name, []).append(_of_text(fault))
+        number = min(fault.line, len(lines)) - 1
+        while number > 0 and not yamlsubset.starts_entry(lines[number]):
+            number -= 1
+        line = lines[number].rstrip("\r")
+        try:
+            name = yamlsubset.read_line(line).key
+        except YamlError:
+            # Of a line that cannot be read, what stands before the colon is likely meant.
+            name = _COLON.split(line, 1)[0].strip(" \"'")
+        found.setdefault(schema.fold(name), []).append(_of_text(fault))
     return found
 
 
@@ -160,10 +172,10 @@ def _paths(findings: List[Defect]) -> Set[Path]:
 
 
 def _problem(finding: Defect, marks: Mapping[Path, Mark]) -> Problem:
-    mark = mark_of(marks, finding.path)
+    mark = _mark(marks, finding.path)
     what = finding.what
     if finding.other is not None:
-        what = "%s %d" % (what, mark_of(marks, finding.other).line)
+        what = "%s %d" % (what, _mark(marks, finding.other).line)
     return Problem(mark.line, mark.column, what, finding.fix, finding.severity)
 
 
@@ -190,16 +202,13 @@ def _host_of(level: schema.Level) -> str:
 class _Reading:
     """One pass over the root entries; collects findings."""
 
-    def __init__(self, root: Mapping[str, object], today: int, damaged: Sequence[str] = (),
-                 unknown: Collection[Tuple[str, ...]] = ()) -> None:
+    def __init__(self, root: Mapping[str, object], today: int, damaged: List[str]) -> None:
         self.findings: List[Defect] = []
-        self._unknown = unknown
         self._root = root
         self._today = today
         self._damaged = damaged
-        # What an unknown section would have told is missed in every entry.
-        self._is_misread = any(name.startswith(".") and name not in schema.RESERVED
-                               for name in root)
+        # A section that the parser had to leave out would be missed in every entry.
+        self._is_misread = any(name.startswith(".") for name in damaged)
         self._shared = schema.read_shared(root.get(schema.GROUPS, schema.ABSENT),
                                           root.get(schema.DEFAULTS, schema.ABSENT))
         self._clean: Dict[str, Policy] = {}
@@ -211,13 +220,14 @@ class _Reading:
         shared = list(self._shared.faults + self._shared.defaults.faults)
         for level in self._shared.groups.values():
             shared.extend(level.faults)
-        self._blame(shared)
+        self.findings.extend(_from_fault(fault) for fault in shared)
         hosts: Dict[str, Optional[Policy]] = {}
         first: Dict[str, str] = {}
         for name, fields in self._root.items():
             if name.startswith("."):
                 if name not in schema.RESERVED:
                     self.findings.append(_unknown_section(name))
+                    self._is_misread = True
                 continue
             folded = schema.fold(name)
             if folded in hosts:
@@ -234,8 +244,7 @@ class _Reading:
         hosts.update((name, None) for name in self._damaged
                      if not schema.host_name_fault(name) and name not in FIELDS)
         # Clients cannot know what such a section would have told them.
-        return dict.fromkeys(hosts) if self._is_misread or any(
-            name.startswith(".") for name in self._damaged) else hosts
+        return dict.fromkeys(hosts) if self._is_misread else hosts
 
     def look_for_unused_groups(self) -> None:
         """Warn of a group without hosts: its name may be misspelt, here or in all of them."""
@@ -252,7 +261,7 @@ class _Reading:
     def header(self) -> schema.Header:
         """Check the .manifest section, its expiry against today."""
         header, faults = schema.check_header(self._root.get(schema.HEADER, schema.ABSENT))
-        self._blame(faults)
+        self.findings.extend(_from_fault(fault) for fault in faults)
         if header.expires is not None:
             path = (schema.HEADER, "expires")
             days = header.expires - self._today
@@ -262,17 +271,6 @@ class _Reading:
                 self._add(path, ".manifest: expires: in %d days" % days, "raise it", "warning")
         return header
 
-    def _blame(self, faults: Iterable[schema.Fault]) -> None:
-        """Take in faults, but for those at or above a place that could not be read."""
-        self.findings.extend(
-            _from_fault(fault) for fault in faults
-            if not any(path[:len(fault.path)] == fault.path for path in self._unknown))
-
-    def _may_be_told(self, fault: schema.Fault, name: str) -> bool:
-        """Say whether what could not be read may be all that a fault of the merge misses."""
-        told = {path[-1] for path in self._unknown if path[0] == name or path[0].startswith(".")}
-        return any(word not in FIELDS or word in fault.what for word in told)
-
     def _add(self, path: Path, what: str, fix: str, severity: str = "error") -> None:
         self.findings.append(Defect(path, what, fix, severity))
 
@@ -281,8 +279,6 @@ class _Reading:
         key = repr(fields) if isinstance(fields, dict) else ""
         policy = self._clean.get(key)
         wrong = schema.host_name_fault(name)
-        if key and not wrong and (name.rpartition(".")[2].isdigit() or "." not in name.rstrip(".")):
-            self._warn_of_name(name)
         if policy is not None and not wrong:
             return policy
         before = len(self.findings)
@@ -290,11 +286,9 @@ class _Reading:
         if wrong and isinstance(fields, dict):
             self.findings.append(_misnamed(name, wrong))
         policy, faults, places = schema.merge(level, self._shared)
-        self._blame(level.faults)
-        if not self._is_misread:
-            self._blame(fault for fault in faults if not self._may_be_told(fault, name))
-        if schema.fold(name) in self._damaged:
-            policy = None
+        if self._is_misread:
+            faults = []
+        self.findings.extend(_from_fault(fault) for fault in level.faults + tuple(faults))
         self._warn(level, policy, places)
         if wrong:
             return None
@@ -324,19 +318,6 @@ class _Reading:
             return
         if policy.freeze:
             self._warn_of_freeze(level, policy)
-        if policy.only and ("*" in policy.exclude or not set(policy.only) - set(policy.exclude)):
-            self._add(level.path + ("packages_blacklist",), "%s: no package is left to update"
-                      % _host_of(level), "take out of packages_blacklist what packages_whitelist "
-                      "names, or write patch: false", "warning")
-
-    def _warn_of_name(self, name: str) -> None:
-        if "." not in name.rstrip("."):
-            self._add((name,), "%s: a name without a dot: no host goes by it unless its fqdn is "
-                      "set to it" % name, "write the full name, as in web01.example.org",
-                      "warning")
-        else:
-            self._add((name,), "%s: an address: hosts go by their names" % name,
-                      "write the host's full name", "warning")
 
     def _warn_of_freeze(self, level: schema.Level, policy: Policy) -> None:
         # The hour may move a window by a day at most, which is not what this is about.
@@ -384,8 +365,8 @@ def explain(data: bytes, name: str) -> Optional[Explanation]:
     if len(names) > 1:
         findings.append(_twice(names[1], names[0]))
     decided = {path for paths in places.values() for path in paths}
-    marks = locate(data, decided | _paths(findings))
+    marks = _locate(data, decided | _paths(findings))
     problems.extend(_problem(finding, marks) for finding in findings)
     return Explanation(None if problems else policy,
-                       {field: [(path, mark_of(marks, path)) for path in paths]
+                       {field: [(path, _mark(marks, path)) for path in paths]
                         for field, paths in places.items()}, sorted(problems))
