@@ -88,7 +88,8 @@ class Nginx(unittest.TestCase):
             os.lchown(outside, 65534, 65534)
         key, certificate = (os.path.join(cls.folder, name) for name in ("key.pem", "cert.pem"))
         subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
-                        "-subj", "/CN=localhost", "-keyout", key, "-out", certificate],
+                        "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
+                        "-keyout", key, "-out", certificate],
                        check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         with open(os.path.join(ROOT, "etc/nginx/qualvosec.conf"), encoding="utf-8") as handle:
             text = handle.read()
