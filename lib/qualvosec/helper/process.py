@@ -26,8 +26,7 @@ _ANY = resource.RLIM_INFINITY
 # A file size limit set by the caller would end dpkg in the middle of a package.
 _ENDING = (resource.RLIMIT_FSIZE, resource.RLIMIT_CPU, resource.RLIMIT_AS, resource.RLIMIT_DATA)
 # What else a maintainer script would feel, and the least that it needs.
-_NARROW = (("NPROC", _ANY), ("NOFILE", 1024), ("STACK", 8 << 20), ("MEMLOCK", 64 << 10),
-           ("CORE", 0))
+_NARROW = (("NPROC", _ANY), ("NOFILE", 1024), ("STACK", 8 << 20), ("MEMLOCK", 64 << 10))
 _OOM = "/proc/self/oom_score_adj"
 _STOPS = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 
