@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The engine with real children: what it asks, when it acts, what it remembers."""
 
+import io
 import os
 import selectors
 import tempfile
@@ -12,6 +13,7 @@ from unittest import mock
 
 from qualvosec.client import config as configuration
 from qualvosec.client import engine as loop
+from qualvosec.client import once
 from qualvosec.client.config import Config
 from qualvosec.client.engine import Engine
 from qualvosec.client.fetch import cache
@@ -385,6 +387,20 @@ class Naming(EngineCase):
         engine = self.settled(self.engine())
         self.assertEqual([fetch["fqdn"] for fetch in self.edge.fetches()],
                          [NAME, "db01.example.org"])
+
+    def test_a_name_that_has_come_back_is_served_without_a_restart(self) -> None:
+        engine = self.settled(self.engine())
+        self.derived = NAME
+        self.skew = 400.0
+        self.until(engine, lambda: len(self.edge.fetches()) == 2)
+        self.assertEqual(self.edge.fetches()[-1]["fqdn"], NAME)
+
+    def test_dry_run_decides_nothing_under_another_name(self) -> None:
+        said = io.StringIO()
+        with mock.patch("sys.stderr", said):
+            self.assertEqual(once.dry_run(self.config), 1)
+        self.assertIn("qualvosec reset name", said.getvalue())
+        self.assertEqual(len(self.edge.fetches()), 1)
 
     def test_a_name_that_is_set_counts_whatever_was_before(self) -> None:
         self.config = self.config._replace(fqdn="db01.example.org")

@@ -269,6 +269,7 @@ def _configtest(args: argparse.Namespace) -> int:
     fqdn = configuration.host_name(config)
     if not fqdn:
         faults.append(configuration.unnamed(config))
+    faults.extend(filter(None, [inforce.renamed(inforce.kept(config), config, fqdn)]))
     try:
         check_owner(config.state_dir, "-c %s configtest" % config.path)
     except StateError as error:

@@ -139,7 +139,7 @@ class Engine:
         self._watch_clock()
         # Hosts patch their time zone data: look at the rules afresh.
         window.reread_zone()
-        if not self.fqdn and not 0 <= now - self._named < NAME_AGAIN_S:
+        if (not self.fqdn or self._accept.renamed()) and not 0 <= now - self._named < NAME_AGAIN_S:
             self._resolve(now)
             self._accept.reconfigure(self.config, self.fqdn)
         self._collect_call(now)

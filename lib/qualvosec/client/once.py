@@ -134,6 +134,10 @@ def dry_run(config: Config) -> int:
     if not fqdn:
         sys.stderr.write("qualvosec: %s\n" % configuration.unnamed(config))
         return 1
+    renamed = inforce.renamed(inforce.kept(config), config, fqdn)
+    if renamed:
+        sys.stderr.write("qualvosec: %s\n" % renamed)
+        return 1
     reply = fetch(config, fqdn)
     out = sys.stdout
     out.write("host: %s\nmanifest: %s: %s\n" % (fqdn, config.url(), reply.entry))

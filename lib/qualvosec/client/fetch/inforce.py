@@ -105,14 +105,30 @@ def view_of(found: Optional[Accepted], config: Config, fqdn: str, reason: str, n
     return View(reply.policy, "", "", fqdn)
 
 
-def peek(config: Config, fqdn: str) -> Optional[Accepted]:
-    """Return what the daemon accepted last, None if that cannot be read. Writes nothing."""
+def kept(config: Config) -> Optional[Accepted]:
+    """Return what the daemon keeps, for any name; None if it cannot be read. Writes nothing."""
     try:
         path = os.path.join(config.state_dir, cache.NAME)
-        found = _from_cache(shape.parse(files.read_bounded(path, cache.MAX_BYTES)))
+        return _from_cache(shape.parse(files.read_bounded(path, cache.MAX_BYTES)))
     except (files.FileError, ValueError):
         return None
-    return found if (found.url, found.fqdn) == (config.url(), fqdn) else None
+
+
+def peek(config: Config, fqdn: str) -> Optional[Accepted]:
+    """Return what the daemon accepted last for this name, None if there is nothing to read."""
+    found = kept(config)
+    return found if found and (found.url, found.fqdn) == (config.url(), fqdn) else None
+
+
+def renamed(found: Optional[Accepted], config: Config, fqdn: str) -> str:
+    """Say what to do where the name was derived and is another one than before, else "".
+
+    Who hands out names must not choose among the entries of a manifest.
+    """
+    if (config.fqdn or not fqdn or found is None or found.answer.entry != "policy"
+            or found.fqdn in ("", fqdn)):
+        return ""
+    return RENAMED % (found.fqdn, fqdn, fqdn)
 
 
 class Acceptance:
@@ -150,15 +166,8 @@ class Acceptance:
         return None
 
     def renamed(self) -> str:
-        """Say what to do where the name was derived and is another one than before, else "".
-
-        Who hands out names must not choose among the entries of a manifest.
-        """
-        found = self._found
-        if (self._config.fqdn or not self._fqdn or found is None or found.answer.entry != "policy"
-                or found.fqdn in ("", self._fqdn)):
-            return ""
-        return RENAMED % (found.fqdn, self._fqdn, self._fqdn)
+        """See the function of that name."""
+        return renamed(self._found, self._config, self._fqdn)
 
     def _current(self) -> Optional[Accepted]:
         found = self._found
