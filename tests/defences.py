@@ -297,8 +297,8 @@ DEFENCES = (
             'if transfer and raw.tail != b"\\r\\n\\r\\n":', "if False:",
             ("test_download.UnderHostileServers."
              "test_every_hostile_answer_is_one_clear_line",)),
-    Defence("T34", "a common name is no name", LIB + "download.py",
-            'if not (secured.getpeercert() or {}).get("subjectAltName"):', "if False:",
+    Defence("T34", "a common name is no name", LIB + "tls.py",
+            'if getattr(ssl, "HAS_NEVER_CHECK_COMMON_NAME", False):', "if False:",
             ("test_download.OverTls."
              "test_name_in_the_subject_alone_is_refused_by_every_python",)),
     Defence("T31", "no run before a reboot that is coming", HELPER + "rules.py",
@@ -306,7 +306,7 @@ DEFENCES = (
             ("test_front.Rules."
              "test_no_run_starts_while_a_reboot_that_was_asked_for_is_coming",)),
     Defence("T28", "a derived name is remembered", CLIENT + "fetch/inforce.py",
-            "or found.fqdn in (\"\", self._fqdn)):", "or found):",
+            "or found.fqdn in (\"\", fqdn)):", "or found):",
             ("test_loop.Naming."
              "test_a_derived_name_that_changes_starts_nothing_until_a_person_has_said_so",)),
     Defence("T28", "a serial counts under every name", CLIENT + "fetch/inforce.py",

@@ -524,9 +524,10 @@ class OverTls(unittest.TestCase):
             self.assertEqual(fetch(server.url(host="localhost"), tls=own).body(), b"a: 1\n")
 
     def test_name_in_the_subject_alone_is_refused_by_every_python(self) -> None:
-        own = tls.context(os.path.join(DATA, "commonname.pem"))
-        text = self.refused(server_tls("commonname"), own)
-        self.assertRegex(text, "has no subjectAltName|certificate is refused")
+        for name in ("commonname", "mailonly", "otheraddress"):
+            own = tls.context(os.path.join(DATA, name + ".pem"))
+            text = self.refused(server_tls(name), own)
+            self.assertRegex(text, "has no subjectAltName|certificate is refused", name)
 
     def test_authority_that_is_not_ours_is_refused(self) -> None:
         own = os.path.join(DATA, "selfsigned.pem")

@@ -103,8 +103,7 @@ class _Deadline:
     """The end of a download on the monotonic clock, and its per-operation timeout."""
 
     def __init__(self, total_s: float, timeout_s: float) -> None:
-        self.total_s = total_s
-        self.timeout_s = timeout_s
+        self.total_s, self.timeout_s = total_s, timeout_s
         self.end = time.monotonic() + total_s
 
     def arm(self, sock: socket.socket) -> None:
@@ -235,7 +234,8 @@ def _fetch(request: Request, address: Address) -> Response:
                 _tunnel(sock, address, deadline)
             deadline.arm(sock)
             sock = secured = context.wrap_socket(sock, server_hostname=address.host)
-            if not (secured.getpeercert() or {}).get("subjectAltName"):
+            names = (secured.getpeercert() or {}).get("subjectAltName", ())
+            if not any(name[0] in ("DNS", "IP Address") for name in names):
                 raise DownloadError("the server's certificate has no subjectAltName: add one")
         deadline.arm(sock)
         sock.sendall(_head(request, address, bool(request.proxy) and context is None))

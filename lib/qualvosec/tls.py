@@ -42,6 +42,8 @@ def context(ca_file: str = "", client_cert: str = "", client_key: str = "") -> s
     # without key usage, which all the others take, is refused.
     strict = ssl.VERIFY_X509_STRICT | getattr(ssl, "VERIFY_X509_PARTIAL_CHAIN", 0)
     settings.verify_flags &= ~strict
+    if getattr(ssl, "HAS_NEVER_CHECK_COMMON_NAME", False):
+        settings.hostname_checks_common_name = False    # 3.7 and later; for 3.6: download.py
     if client_cert:
         _load_client(settings, client_cert, client_key or client_cert)
     return settings

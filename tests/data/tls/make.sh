@@ -67,3 +67,5 @@ alone() { # name, further extension
 }
 alone handmade "subjectAltName=DNS:localhost"
 alone commonname
+alone mailonly "subjectAltName=email:patching@example.org"
+alone otheraddress "subjectAltName=IP:127.0.0.2"
