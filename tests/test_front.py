@@ -4,6 +4,7 @@
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,7 @@ from qualvosec.helper import managers
 from qualvosec.helper import record
 from qualvosec.helper.managers import base
 
+from tests import LIB
 from tests import ROOT
 
 WINDOW = "20261124T0215Z"
@@ -490,6 +492,23 @@ class Program(unittest.TestCase):
                 "PYTHONPATH": folder, "PYTHONSTARTUP": os.path.join(folder, "json.py"),
                 "LC_ALL": "xx_XX.broken", "PATH": folder})
         self.assertEqual((done.returncode, done.stderr), (2, b""))
+
+    def test_a_reader_that_does_not_read_is_given_up(self) -> None:
+        source, sink = os.pipe()
+        self.addCleanup(os.close, source)
+        os.set_blocking(sink, False)
+        with self.assertRaises(BlockingIOError):
+            while True:
+                os.write(sink, b"x" * 4096)
+        os.set_blocking(sink, True)
+        script = ("import sys\nsys.path.insert(0, %r)\nfrom qualvosec.helper import front\n"
+                  "front.ANSWER_S = 1\nsys.exit(front.main(['qualvosec-helper']))\n" % LIB)
+        try:
+            done = subprocess.run([sys.executable, "-ISB", "-c", script], input=b"{",
+                                  stdout=sink, stderr=subprocess.PIPE, check=False, timeout=60)
+        finally:
+            os.close(sink)
+        self.assertEqual((done.returncode, done.stderr), (-signal.SIGALRM, b""))
 
     def test_a_reader_that_has_gone_ends_in_silence(self) -> None:
         process = subprocess.Popen([sys.executable, "-IBS", self.program], stdin=subprocess.PIPE,

@@ -139,7 +139,7 @@ def _start(request: requests.Request, host: Host, config: configs.Config) -> Rep
 
 def main(argv: List[str]) -> int:
     """Serve the request on standard input; `--version` is for people and never allowed by sudo."""
-    process.clean()
+    process.clean(process.STOPS)
     if argv[1:]:
         print("qualvosec-helper %s: takes no arguments: write a request to its input"
               % paths.VERSION)

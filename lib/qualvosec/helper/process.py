@@ -18,6 +18,7 @@ import sys
 import time
 from typing import List
 from typing import Optional
+from typing import Sequence
 
 from qualvosec.helper.managers import base
 from qualvosec.helper.managers import system
@@ -28,11 +29,14 @@ _ENDING = (resource.RLIMIT_FSIZE, resource.RLIMIT_CPU, resource.RLIMIT_AS, resou
 # What else a maintainer script would feel, and the least that it needs.
 _NARROW = (("NPROC", _ANY), ("NOFILE", 1024), ("STACK", 8 << 20), ("MEMLOCK", 64 << 10))
 _OOM = "/proc/self/oom_score_adj"
-_STOPS = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
+STOPS = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 
 
-def clean() -> None:
-    """Replace environment, mask, directory, signals and limits; close descriptors from 3 on."""
+def clean(ignored: Sequence[int] = ()) -> None:
+    """Replace environment, mask, directory, signals and limits; close descriptors from 3 on.
+
+    `ignored` signals are so for what is started, too: only the front has a terminal to fear.
+    """
     os.environ.clear()
     os.environ.update(system.ENVIRONMENT)
     time.tzset()
@@ -42,7 +46,7 @@ def clean() -> None:
     # SIGPIPE stays ignored: a reader that has gone must not end a run.
     for number in set(range(1, 32)) - {signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE}:
         signal.signal(number, signal.SIG_DFL)
-    for number in _STOPS:
+    for number in ignored:
         # A character typed at the caller's terminal would freeze us with the lock in hand.
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
