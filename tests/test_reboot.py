@@ -195,6 +195,15 @@ class Launching(Case):
         self.assertEqual(system.launch(self.root, run), "systemd-run: Failed to connect to bus")
         self.assertEqual([argv[0] for argv in calls], ["systemd-run", "systemd-run"])
 
+    def test_what_a_unit_says_of_itself_alone_is_looked_for_in_the_journal(self) -> None:
+        def run(argv: Sequence[str], env: Any, **options: Any) -> command.Result:
+            return command.Result(int("--unit=qualvosec-run" in argv), b"systemd 252", b"", False,
+                                  False)
+
+        os.makedirs(os.path.join(self.root, "run/systemd/system"))
+        self.assertEqual(system.launch(self.root, run),
+                         "systemd-run: exit code 1: see: journalctl -u qualvosec-run")
+
     def test_elsewhere_the_transaction_is_started_itself(self) -> None:
         calls: List[List[str]] = []
 

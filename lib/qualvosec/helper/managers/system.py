@@ -99,6 +99,8 @@ def launch(root: str = "/", run: Callable[..., command.Result] = command.run) ->
         argv = systemd_argv(answer.stdout)
     done = run(argv, ENVIRONMENT)
     text = done.stderr.decode("utf-8", "replace").strip().replace("\n", "; ")[-300:]
+    if argv is not TRANSACTION and not text:
+        text = "exit code %d: see: journalctl -u qualvosec-run" % done.returncode
     return "" if done.returncode == 0 else (
         "%s: %s" % (argv[0], text or "exit code %d" % done.returncode))
 
