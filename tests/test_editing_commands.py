@@ -43,6 +43,14 @@ web02.example.org:
 TIMED = ("--weekday", "tue", "--time", "03:15")
 
 
+class NamesTest(unittest.TestCase):
+    def test_only_blanks_of_ascii_part_the_names_of_a_list(self) -> None:
+        self.assertEqual(fieldwords.names_of("a.b\tc.d\r\n# e.f\n\n g.h # i.j\u2028k.l\n"),
+                         ["a.b", "c.d", "g.h"])
+        for odd in "\u2028\u00a0\x85\x1c":
+            self.assertEqual(fieldwords.names_of("a.b%sc.d\n" % odd), ["a.b%sc.d" % odd])
+
+
 class EditingCase(Case):
 
     def setUp(self):

@@ -6,6 +6,7 @@ manifest; for fields that hold lists, `a,b` and a single name do, too. `field=` 
 out, `time=03:15` stands for hour and minute. Whether a value makes sense is not judged here.
 """
 
+import re
 from typing import Collection
 from typing import Dict
 from typing import List
@@ -116,8 +117,12 @@ def weekdays(texts: Sequence[str]) -> Value:
 
 
 def names_of(text: str) -> List[str]:
-    """Return the names in a list of hosts, one or more a line; # begins a comment."""
-    return [name for line in text.split("\n") for name in line.partition("#")[0].split()]
+    """Return the names in a list of hosts, one or more a line; # begins a comment.
+
+    Only what ASCII has of blanks parts them: a name with another one in it is refused, not two.
+    """
+    return [name for line in text.split("\n")
+            for name in re.split("[ \t\r\f\v]+", line.partition("#")[0]) if name]
 
 
 def once(names: Sequence[str]) -> List[str]:
